@@ -1,0 +1,60 @@
+"""What one agent run is asked and how it ended: the input and result of the activity `agent_run`. Pure pydantic."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from agents.assignments import Feedback, Work
+from ledger.vocabulary import ArtifactRef, Json, OutcomeKind, Record, Role, Seat
+
+
+class AgentRun(Record):
+    """Run one agent to its next outcome. The thread decides what is served from the journal."""
+
+    project: str
+    sprint: int
+    task: str
+    lineage: str
+    """Distinguishes runs of one task: `<role>[-<seat>]-<generation>`; with the ids above it forms the thread."""
+    role: Role
+    agent: str
+    seat: Seat | None = None
+    work: Work
+    goal: str
+    title: str = ""
+    instructions: str = ""
+    scope: tuple[str, ...] = ("**",)
+    acceptance: tuple[str, ...] = ()
+    params: dict[str, Json] = {}
+    chain: tuple[str, ...]
+    """Models to ask, first choice first; `offset` counts how many were given up by the repair ladder."""
+    chain_offset: int = 0
+    branch: str | None = None
+    """Worktree to work in; None for agents that have none. Agents below `Tier.WRITE` only read it."""
+    base_commit: str | None = None
+    baseline: ArtifactRef | None = None
+    documents: tuple[ArtifactRef, ...] = ()
+    feedback: tuple[Feedback, ...] = ()
+    attempt: int = 1
+    max_steps: int = 60
+    budget_scope: str
+    answer: str | None = None
+    """A person's answer to this run's question; read as an input step."""
+
+
+class AgentOutcome(Record):
+    """`result` is the validated result model of the assignment's work; the same document lies in `artifact`."""
+
+    kind: OutcomeKind
+    thread: str
+    summary: str
+    result: dict[str, Json] = {}
+    artifact: ArtifactRef | None = None
+    question: str | None = None
+    """What a person is asked (`needs_human`), or why it was refused."""
+    to_role: Role | None = None
+    commit: str | None = None
+    """Head of the branch after the run's last served receipt."""
+    steps: int = 0
+    model_calls: int = 0
+    cost_usd: Decimal = Decimal(0)

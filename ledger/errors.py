@@ -1,0 +1,46 @@
+"""Errors of the record. The docstring is the default message."""
+
+from __future__ import annotations
+
+
+class LedgerError(Exception):
+    """The record could not do what was asked."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class LeaseHeldError(LedgerError):
+    """Another run holds this thread."""
+
+    def __init__(self, thread: str, holder: str, seconds_left: float) -> None:
+        super().__init__(f"thread {thread} is held by {holder} for another {seconds_left:.1f} s")
+        self.seconds_left = seconds_left
+
+
+class LeaseLostError(LedgerError):
+    """Another run has taken this thread over."""
+
+
+class UnknownScopeError(LedgerError):
+    """There is no budget of that scope."""
+
+
+class UnknownArtifactError(LedgerError):
+    """There is no artifact with that digest."""
+
+
+class KeyConflictError(LedgerError):
+    """An entry with the same key but another kind or body is already on the ledger."""
+
+
+class ChainBrokenError(LedgerError):
+    """An entry does not fit the chain."""
+
+
+class StoreUnreachableError(LedgerError):
+    """The database cannot be reached."""
+
+
+class SchemaError(LedgerError):
+    """The database's schema is newer or older than this build."""

@@ -1,0 +1,308 @@
+"""Everything that can be recorded: a versioned union, one model a kind; unknown fields are refused.
+
+A body never changes its meaning; a new need is a new optional field or a new kind.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import ClassVar
+
+from ledger.vocabulary import Brief, Json
+
+
+class Event(Brief):
+    """Base of all bodies. `kind` is the entry's kind on the chain."""
+
+    kind: ClassVar[str]
+
+
+class ProjectOpened(Event):
+    kind = "project_opened"
+    goal: str
+    repository: str
+    commit: str
+    base: str
+    spec_digest: str
+    workflow_id: str
+    mode: str
+    autonomy: str
+    budget_usd: Decimal
+
+
+class TargetPrepared(Event):
+    kind = "target_prepared"
+    commit: str
+    environment: str
+    sandbox: str
+    gates: dict[str, bool]
+    baseline: str
+    """Artifact digest of the baseline."""
+
+
+class PhaseChanged(Event):
+    kind = "phase_changed"
+    workflow_id: str
+    phase: str
+    detail: str = ""
+
+
+class PlanProposed(Event):
+    kind = "plan_proposed"
+    digest: str
+    summary: str
+    sprints: int
+    tasks: int
+
+
+class ApprovalRequested(Event):
+    kind = "approval_requested"
+    workflow_id: str
+    approval: str
+    approval_kind: str
+    digest: str
+    summary: str
+
+
+class DecisionMade(Event):
+    kind = "decision_made"
+    workflow_id: str
+    approval: str
+    approval_kind: str
+    decision: str
+    claimed_by: str
+    digest: str
+    comment: str = ""
+    channel: str = "signal"
+
+
+class ApprovalExpired(Event):
+    kind = "approval_expired"
+    workflow_id: str
+    approval: str
+    approval_kind: str
+
+
+class MessageRefused(Event):
+    """A signal or update that was not applied."""
+
+    kind = "message_refused"
+    workflow_id: str
+    message: str
+    reason: str
+    sender: str | None = None
+
+
+class MessageApplied(Event):
+    """Pause, resume, feedback, a change of autonomy."""
+
+    kind = "message_applied"
+    workflow_id: str
+    message: str
+    claimed_by: str
+    text: str = ""
+
+
+class StandingChanged(Event):
+    kind = "standing_changed"
+    subject: str
+    standing: str
+    reason: str
+    by: str
+
+
+class TaskStarted(Event):
+    kind = "task_started"
+    sprint: int
+    task: str
+    title: str
+    agent: str
+    generation: int = 1
+
+
+class RunStarted(Event):
+    kind = "run_started"
+    thread: str
+    role: str
+    agent: str
+    epoch: int
+    served: int
+    """Steps that the journal already held."""
+
+
+class RunFinished(Event):
+    kind = "run_finished"
+    thread: str
+    outcome: str
+    summary: str
+    steps: int
+    model_calls: int
+    cost_usd: Decimal
+    commit: str | None = None
+
+
+class StepRecorded(Event):
+    kind = "step_recorded"
+    thread: str
+    ordinal: int
+    sub: int
+    step: str
+    """`model`, `tool` or `input`."""
+    name: str
+    status: str
+    request_digest: str
+    result_digest: str
+    agent: str
+    model: str | None = None
+    cost_usd: Decimal | None = None
+    commit: str | None = None
+    allowed: bool | None = None
+    reason: str | None = None
+    """Policy's reason for a tool call, or the failure."""
+
+
+class LateAnswer(Event):
+    """The answer of an attempt that had been in doubt arrived and was settled at true cost."""
+
+    kind = "late_answer"
+    thread: str
+    ordinal: int
+    sub: int
+    cost_usd: Decimal
+    used: bool
+
+
+class RunDiverged(Event):
+    kind = "run_diverged"
+    thread: str
+    ordinal: int
+    detail: str
+
+
+class BudgetChanged(Event):
+    kind = "budget_changed"
+    scope: str
+    limit_usd: Decimal | None
+    raised: bool
+
+
+class BudgetViolated(Event):
+    kind = "budget_violated"
+    scope: str
+    thread: str
+    ordinal: int
+    bound_usd: Decimal
+    cost_usd: Decimal
+
+
+class GatesReported(Event):
+    kind = "gates_reported"
+    sprint: int
+    task: str
+    attempt: int
+    commit: str
+    passed: bool
+    gates: dict[str, bool]
+    regressions: tuple[str, ...] = ()
+
+
+class VerdictGiven(Event):
+    kind = "verdict_given"
+    sprint: int
+    task: str
+    attempt: int
+    seat: str
+    verdict: str
+    confidence: float
+    reasons: tuple[str, ...]
+    judge: str
+
+
+class RepairChosen(Event):
+    kind = "repair_chosen"
+    sprint: int
+    task: str
+    level: int
+    reason: str
+
+
+class TaskFinished(Event):
+    kind = "task_finished"
+    sprint: int
+    task: str
+    state: str
+    summary: str
+    attempts: int
+    repairs: int
+    commit: str | None = None
+    documents: dict[str, str] = {}
+    """Artifact digests by name."""
+
+
+class MergePrepared(Event):
+    """Written before the merge commit, whose trailer names this entry."""
+
+    kind = "merge_prepared"
+    sprint: int
+    task: str | None
+    source: str
+    target: str
+    parent: str
+
+
+class MergeMade(Event):
+    kind = "merge_made"
+    sprint: int
+    task: str | None
+    source: str
+    target: str
+    commit: str
+    trailer: str
+
+
+class MergeRefused(Event):
+    kind = "merge_refused"
+    sprint: int
+    task: str | None
+    source: str
+    target: str
+    conflict: bool
+    reasons: tuple[str, ...]
+
+
+class SprintFinished(Event):
+    kind = "sprint_finished"
+    sprint: int
+    passed: bool
+    summary: str
+    commit: str
+    tasks: dict[str, str]
+
+
+class BranchDelivered(Event):
+    kind = "branch_delivered"
+    branch: str
+    commit: str
+    repository: str
+    pushed: bool
+
+
+class ProjectClosed(Event):
+    kind = "project_closed"
+    state: str
+    summary: str
+    model_calls: int
+    in_doubt: int
+    cost_usd: Decimal
+
+
+class Note(Event):
+    """Anything a workflow wants to keep that has no kind of its own."""
+
+    kind = "note"
+    text: str
+    data: dict[str, Json] = {}
+
+
+EVENTS: dict[str, type[Event]] = {event.kind: event for event in Event.__subclasses__()}
+"""Every kind and its model."""

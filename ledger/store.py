@@ -1,0 +1,303 @@
+"""What the record can do, as one protocol that Postgres and the in-memory twin both keep.
+
+Everything a worker writes while an agent runs goes through `apply`, the group commit: items are processed in order, each
+gets a result of its own, and one item's refusal never rolls back its neighbour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
+
+from ledger.vocabulary import Json, Record, Standing, StepKind, StepStatus, Usage
+
+GENESIS = "0" * 64
+"""The hash before the first entry of a project's chain."""
+
+
+class NewEntry(Record):
+    """Something to put on a project's ledger. A second entry with the same `(project, key)` is the first one again."""
+
+    project: str
+    key: str
+    kind: str
+    """A kind of `ledger.events`; the body is validated against it before it is written."""
+    body: dict[str, Json]
+
+
+class Entry(Record):
+    """One entry of a project's chain: `hash = sha256(prev + LF + seq + LF + payload)`, all hex lower case.
+
+    `payload` is the canonical JSON text of `{"at", "body", "key", "kind", "project"}` and is kept byte for byte.
+    """
+
+    project: str
+    seq: int
+    key: str
+    kind: str
+    at: datetime
+    body: dict[str, Json]
+    payload: str
+    prev: str
+    hash: str
+
+
+class Head(Record):
+    """The newest entry of a chain; `seq` 0 and `GENESIS` where there is none."""
+
+    project: str
+    seq: int
+    hash: str
+
+    def __str__(self) -> str:
+        return f"{self.project}@{self.seq}:{self.hash}"
+
+
+class NewMessage(Record):
+    """A message between agents. `id` is derived by the sender, so that a repeated write is the same message."""
+
+    id: str
+    project: str
+    source: str
+    target: str
+    """An agent id, or `*` for the project's feed."""
+    type: str
+    payload: dict[str, Json]
+    correlation: str | None = None
+
+
+class Message(NewMessage):
+    position: int
+    at: datetime
+    read_by_step: str | None = None
+
+
+class ThreadInfo(Record):
+    """Who works on a thread; written when its first lease is taken."""
+
+    thread: str
+    project: str
+    sprint: int
+    task: str
+    role: str
+    agent: str
+    budget_scope: str
+    prompt_version: str
+
+
+class Lease(Record):
+    thread: str
+    holder: str
+    epoch: int
+    """The fencing number: grows with every acquisition, and every write names it."""
+
+
+class Intent(Record):
+    """About to ask a model: reserve the upper bound on the budget scope and all its ancestors."""
+
+    thread: str
+    ordinal: int
+    sub: int = 0
+    epoch: int
+    name: str
+    request_digest: str
+    bound_usd: Decimal
+    worker: str
+
+
+class Receipt(Record):
+    """A step's result. Everything in it is written in one transaction or not at all."""
+
+    thread: str
+    ordinal: int
+    sub: int = 0
+    epoch: int
+    kind: StepKind
+    name: str
+    request_digest: str
+    result: Json
+    status: StepStatus = StepStatus.DONE
+    """`DONE` or `FAILED`. A failed model attempt releases its reservation and leaves the step open."""
+    model: str | None = None
+    usage: Usage | None = None
+    cost_usd: Decimal = Decimal(0)
+    commit: str | None = None
+    worker: str
+    entries: tuple[NewEntry, ...] = ()
+    outbox: tuple[NewMessage, ...] = ()
+    acknowledged: tuple[str, ...] = ()
+    """Ids of inbox messages that this input step read."""
+
+
+Item = Intent | Receipt
+
+
+class ItemStatus(StrEnum):
+    OK = "ok"
+    SERVED = "served"
+    """The step already has a result; `step` holds it and it is the one to use."""
+    LATE = "late"
+    """A model's answer from a run that had lost its lease: settled at true cost; `step` holds the result that counts."""
+    LOST_LEASE = "lost_lease"
+    HALTED = "halted"
+    """Standing of the project, task or agent forbids new steps; `detail` says which."""
+    OVER_BUDGET = "over_budget"
+    BLOCKED = "blocked"
+    """An earlier settlement exceeded its reservation; a person must raise the budget first."""
+    DIVERGED = "diverged"
+    """The step exists with another request digest: the code changed under a running thread."""
+    INVALID = "invalid"
+
+
+class Step(Record):
+    thread: str
+    ordinal: int
+    sub: int
+    kind: StepKind
+    name: str
+    request_digest: str
+    status: StepStatus
+    result: Json = None
+    model: str | None = None
+    usage: Usage | None = None
+    cost_usd: Decimal = Decimal(0)
+    commit: str | None = None
+    worker: str
+    epoch: int
+    attempt: int = 1
+    started_at: datetime
+    finished_at: datetime | None = None
+
+
+class ItemResult(Record):
+    status: ItemStatus
+    step: Step | None = None
+    detail: str | None = None
+
+
+class Budget(Record):
+    """One node of the budget tree; `limit_usd` None means that only its ancestors limit it."""
+
+    scope: str
+    limit_usd: Decimal | None
+    reserved_usd: Decimal
+    spent_usd: Decimal
+    violated: bool = False
+
+
+class UsageRow(Record):
+    """Spending of one project, summed by sprint, task, role, agent and model; in-doubt attempts at their bound."""
+
+    sprint: int
+    task: str
+    role: str
+    agent: str
+    model: str
+    calls: int
+    in_doubt: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: Decimal
+
+
+class StandingRow(Record):
+    subject: str
+    """`<project>`, `<project>/s<n>`, `<project>/s<n>/<task>` or an agent id."""
+    standing: Standing
+    reason: str
+    at: datetime
+
+
+class Store(Protocol):
+    """The record. Every method is safe to call again with the same arguments."""
+
+    async def record(self, entries: Sequence[NewEntry]) -> list[Entry]:
+        """Append in order; an entry whose key exists is returned as it stands."""
+        ...
+
+    async def entries(self, project: str, *, after: int = 0, limit: int = 1000) -> list[Entry]: ...
+
+    async def head(self, project: str) -> Head: ...
+
+    async def acquire_lease(self, info: ThreadInfo, holder: str, ttl: timedelta) -> Lease:
+        """Take the thread with a higher epoch, at once where it is free, expired or held by the same holder.
+
+        Attempts that an earlier epoch left `reserved` become `in_doubt` and stay charged at their bound.
+
+        Raises:
+            LeaseHeldError: another holder's lease is still running; carries the seconds left.
+        """
+        ...
+
+    async def renew_lease(self, lease: Lease, ttl: timedelta) -> None:
+        """Raises LeaseLostError where the epoch has moved on."""
+        ...
+
+    async def release_lease(self, lease: Lease) -> None: ...
+
+    async def steps(self, thread: str) -> list[Step]:
+        """All steps of the thread in (ordinal, sub) order, with their results."""
+        ...
+
+    async def apply(self, items: Sequence[Item]) -> list[ItemResult]: ...
+
+    async def in_doubt(self, project: str) -> list[Step]:
+        """Attempts that were asked and whose answer was never journaled."""
+        ...
+
+    async def open_budget(self, scope: str, limit_usd: Decimal | None) -> Budget:
+        """Create the node (and missing ancestors without a limit); an existing node keeps its limit."""
+        ...
+
+    async def raise_budget(self, scope: str, limit_usd: Decimal) -> Budget:
+        """Set a new limit and clear the violation."""
+        ...
+
+    async def budget(self, scope: str) -> Budget:
+        """Raises UnknownScopeError."""
+        ...
+
+    async def usage(self, project: str) -> list[UsageRow]: ...
+
+    async def put_artifact(self, content: bytes, media_type: str = "text/plain") -> str:
+        """Keep the bytes; returns their SHA-256 in hex."""
+        ...
+
+    async def get_artifact(self, digest: str) -> bytes:
+        """Raises UnknownArtifactError."""
+        ...
+
+    async def set_standing(self, subject: str, standing: Standing, reason: str) -> None: ...
+
+    async def standing(self, subject: str) -> StandingRow | None: ...
+
+    async def post(self, messages: Sequence[NewMessage]) -> list[Message]:
+        """Write to the outbox; a known id is returned as it stands."""
+        ...
+
+    async def undelivered(self, limit: int = 100) -> list[Message]:
+        """Messages that the relay has not yet handed to Redis, oldest first."""
+        ...
+
+    async def mark_delivered(self, ids: Sequence[str]) -> None: ...
+
+    async def redeliver(self) -> int:
+        """Mark unread messages undelivered again (Redis was wiped); returns how many."""
+        ...
+
+    async def inbox(self, project: str, agent: str) -> list[Message]:
+        """Messages to the agent that no step has read, oldest first."""
+        ...
+
+    async def reconcile(self, project: str) -> int:
+        """End what no run holds any more: expire leases, turn their reserved attempts in-doubt. Returns how many."""
+        ...
+
+    async def projects(self) -> list[str]:
+        """Projects that have a chain."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,250 @@
+"""The words every layer speaks: ids, roles, tiers, states, decisions and money.
+
+Pure and light: workflow code imports this module through the sandbox, so nothing heavier than pydantic may appear here.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import IntEnum, StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Json = Any
+"""A JSON value: what `json.loads` can return."""
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?$")]
+"""A project or task id: 1 to 48 of a-z, 0-9 and inner hyphens. It becomes part of workflow ids and branch names."""
+
+Money = Annotated[Decimal, Field(max_digits=18, decimal_places=9, ge=0)]
+"""US dollars, never negative; nine places hold the price of one token."""
+
+
+class Record(BaseModel):
+    """Base of internal contracts: frozen, unknown fields ignored so that old and new builds can talk during a rollout."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Brief(BaseModel):
+    """Base of what people write (specs, signals): frozen, unknown fields refused so that a typo is never a default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Role(StrEnum):
+    """What an agent is for. The four judges share one role and differ by `Seat`."""
+
+    PRODUCT_OWNER = "product_owner"
+    ANALYST = "analyst"
+    ARCHITECT = "architect"
+    PROJECT_MANAGER = "project_manager"
+    ENGINEER = "engineer"
+    QA = "qa"
+    DEVOPS = "devops"
+    JUDGE = "judge"
+
+
+class Seat(StrEnum):
+    """A seat on the council of judges."""
+
+    CONSTITUTIONAL = "constitutional"
+    TECHNICAL = "technical"
+    QUALITY = "quality"
+    INTEGRATION = "integration"
+
+
+class Tier(IntEnum):
+    """What an agent may do, each tier including the ones below it."""
+
+    OBSERVE = 0
+    """T0: read the assignment, nothing else."""
+    READ = 1
+    """T1: list, read and search the worktree."""
+    RUN = 2
+    """T2: run gates, linters and allowed programs in the sandbox."""
+    WRITE = 3
+    """T3: change files of the worktree within the task's scope."""
+    MERGE = 4
+    """T4: integrate branches; held by no agent, only by the system's own activities."""
+
+
+class TaskKind(StrEnum):
+    CHANGE = "change"
+    ANALYSIS = "analysis"
+
+
+class Mode(StrEnum):
+    """`dry_run`: nothing is merged, diffs are reported. `auto`: what passes is merged."""
+
+    DRY_RUN = "dry_run"
+    AUTO = "auto"
+
+
+class Autonomy(StrEnum):
+    """`autonomous`: only budget and escalation ask. `milestone`: the plan and each sprint ask too."""
+
+    AUTONOMOUS = "autonomous"
+    MILESTONE = "milestone"
+
+
+class Phase(StrEnum):
+    """Where a project, sprint or task stands; the value of the search attribute `SyndicPhase`."""
+
+    DISCOVERY = "discovery"
+    ARCHITECTURE = "architecture"
+    APPROVAL = "approval"
+    SPRINTS = "sprints"
+    CLOSING = "closing"
+    WORKING = "working"
+    GATES = "gates"
+    REVIEW = "review"
+    INTEGRATION = "integration"
+    RETROSPECTIVE = "retrospective"
+    PAUSED = "paused"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class TaskState(StrEnum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    ACCEPTED = "accepted"
+    """Gates and council passed; not yet integrated (a task that was started alone, or `dry_run`, ends here)."""
+    MERGED = "merged"
+    NOTHING_TO_DO = "nothing_to_do"
+    REPORTED = "reported"
+    """An analysis task delivered its report."""
+    REFUSED = "refused"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    """A task it depends on did not succeed."""
+    CANCELLED = "cancelled"
+
+
+TASK_SUCCEEDED = frozenset({TaskState.ACCEPTED, TaskState.MERGED, TaskState.NOTHING_TO_DO, TaskState.REPORTED})
+
+
+class AgentState(StrEnum):
+    """Published to the live feed at each change."""
+
+    IDLE = "idle"
+    THINKING = "thinking"
+    EXECUTING = "executing"
+    WAITING_INPUT = "waiting_input"
+    WAITING_REVIEW = "waiting_review"
+    BLOCKED = "blocked"
+    COMPLETED = "completed"
+    ERROR = "error"
+
+
+class StepKind(StrEnum):
+    MODEL = "model"
+    TOOL = "tool"
+    INPUT = "input"
+
+
+class StepStatus(StrEnum):
+    RESERVED = "reserved"
+    DONE = "done"
+    FAILED = "failed"
+    IN_DOUBT = "in_doubt"
+
+
+class OutcomeKind(StrEnum):
+    """How one `agent_run` ended."""
+
+    FINISHED = "finished"
+    NEEDS_HUMAN = "needs_human"
+    NEEDS_TEAMMATE = "needs_teammate"
+    HANDOFF = "handoff"
+    REFUSED = "refused"
+    FAILED = "failed"
+    PAUSED = "paused"
+    OVER_BUDGET = "over_budget"
+
+
+class ApprovalKind(StrEnum):
+    PLAN = "plan"
+    MILESTONE = "milestone"
+    ESCALATION = "escalation"
+    BUDGET = "budget"
+
+
+class Answer(StrEnum):
+    """What a person can decide. `revise` carries text that reaches the agents."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+    REVISE = "revise"
+
+
+class Standing(StrEnum):
+    """Whether a subject (`project`, `project/task` or an agent) may start new steps."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    REVOKED = "revoked"
+    CANCELLED = "cancelled"
+
+
+class Usage(Record):
+    """Tokens of one model call as the provider billed them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+class ArtifactRef(Record):
+    """A content-addressed document. `digest` is the SHA-256 of the bytes in lower-case hex, `size` is in bytes."""
+
+    name: str
+    digest: str
+    media_type: str = "text/plain"
+    size: int = 0
+
+
+def project_workflow_id(project: str) -> str:
+    return f"project/{project}"
+
+
+def sprint_workflow_id(project: str, sprint: int) -> str:
+    return f"project/{project}/sprint/{sprint}"
+
+
+def task_workflow_id(project: str, sprint: int, task: str) -> str:
+    return f"project/{project}/sprint/{sprint}/task/{task}"
+
+
+def project_branch(project: str) -> str:
+    return f"syndic/{project}"
+
+
+def sprint_branch(project: str, sprint: int) -> str:
+    return f"syndic/{project}.s{sprint}"
+
+
+def task_branch(project: str, sprint: int, task: str) -> str:
+    return f"syndic/{project}.s{sprint}.{task}"
+
+
+def project_scope(project: str) -> str:
+    """Budget scope of a project; a child scope is its parent's plus `/` and a name."""
+    return project
+
+
+def sprint_scope(project: str, sprint: int) -> str:
+    return f"{project}/s{sprint}"
+
+
+def task_scope(project: str, sprint: int, task: str) -> str:
+    return f"{project}/s{sprint}/{task}"
+
+
+def thread_id(project: str, sprint: int, task: str, lineage: str) -> str:
+    """One agent run's lineage. Sprint 0 holds the runs that belong to the project itself (requirements, plan)."""
+    return f"{project}/s{sprint}/{task}/{lineage}"

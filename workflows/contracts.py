@@ -1,0 +1,333 @@
+"""Specs, reports and query answers of the three workflows: one model in, one model out, additive changes only.
+
+What a person writes (`ProjectSpec`, `TaskSpec` when a task starts alone) forbids unknown fields and is plain JSON.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from pydantic import Field
+
+from agents.assignments import Feedback, PlannedTask
+from agents.target import GateKind
+from ledger.vocabulary import (
+    Answer,
+    ApprovalKind,
+    ArtifactRef,
+    Autonomy,
+    Brief,
+    Json,
+    Mode,
+    Money,
+    Phase,
+    Record,
+    Role,
+    Slug,
+    TaskKind,
+    TaskState,
+)
+
+
+class GateBrief(Brief):
+    """A gate as a person writes it; `run` is split like a shell would, and no shell runs it."""
+
+    name: str
+    run: str
+    kind: GateKind = GateKind.COMMAND
+    timeout_s: int = Field(default=300, gt=0, le=3600)
+
+
+class TaskBrief(Brief):
+    """A task that a person fixes in the brief instead of leaving the plan to the architect."""
+
+    id: Slug
+    title: str = ""
+    kind: TaskKind = TaskKind.CHANGE
+    instructions: str
+    role: Role = Role.ENGINEER
+    depends_on: tuple[str, ...] = ()
+    scope: tuple[str, ...] = ("**",)
+    acceptance: tuple[str, ...] = ()
+    priority: int = 0
+    params: dict[str, Json] = {}
+
+
+class Carried(Record):
+    """What a project takes along when it continues as new, between sprints."""
+
+    commit: str
+    base: str
+    baseline: ArtifactRef
+    target: dict[str, Json]
+    documents: tuple[ArtifactRef, ...] = ()
+    plan: dict[str, Json]
+    sprint: int
+    tasks: tuple[TaskReport, ...] = ()
+    approvals: int = 0
+    repairs: int = 0
+    refused_messages: tuple[str, ...] = ()
+    paused: bool = False
+    autonomy: Autonomy
+
+
+class ProjectSpec(Brief):
+    """Input of `Project`: a goal and a git repository."""
+
+    goal: str = Field(min_length=3, max_length=4000)
+    repository: str
+    """Absolute path of a git repository on the workers' machine, or a URL that git can fetch without asking."""
+    project_id: Slug | None = None
+    """Must agree with the workflow id `project/<project>` where it is given."""
+    base: str | None = None
+    mode: Mode = Mode.AUTO
+    autonomy: Autonomy = Autonomy.MILESTONE
+    budget_usd: Money = Decimal("5")
+    models: dict[str, tuple[str, ...]] = {}
+    """Role (or `default`) -> chain of LiteLLM model names, first choice first."""
+    setup: tuple[str, ...] | None = None
+    gates: tuple[GateBrief, ...] | None = None
+    scope: tuple[str, ...] = ("**",)
+    tasks: tuple[TaskBrief, ...] = ()
+    max_parallel: int = Field(default=3, ge=1, le=64)
+    max_sprints: int = Field(default=3, ge=1, le=50)
+    max_steps: int = Field(default=60, ge=1, le=1000)
+    """Model calls one agent run may make."""
+    timeout_minutes: int = Field(default=24 * 60, ge=1)
+    """Whole project; what is merged by then stays."""
+    approval_timeout_minutes: int = Field(default=7 * 24 * 60, ge=1)
+    carried: Carried | None = None
+
+
+class SprintSpec(Record):
+    """Input of `Sprint`; made by `Project`."""
+
+    project: Slug
+    sprint: int
+    goal: str
+    """The project's goal."""
+    sprint_goal: str
+    tasks: tuple[PlannedTask, ...]
+    base_commit: str
+    """Head of the project branch when the sprint starts."""
+    baseline: ArtifactRef
+    baseline_commit: str
+    documents: tuple[ArtifactRef, ...] = ()
+    models: dict[str, tuple[str, ...]] = {}
+    mode: Mode
+    autonomy: Autonomy
+    max_parallel: int
+    max_steps: int
+    approval_timeout_minutes: int
+    paused: bool = False
+
+
+class TaskSpec(Brief):
+    """Input of `AgentTask`. Alone it needs `repository`; under a sprint the project's store is open already."""
+
+    project: Slug
+    task: PlannedTask
+    goal: str
+    sprint: int = 1
+    repository: str | None = None
+    base: str | None = None
+    setup: tuple[str, ...] | None = None
+    gates: tuple[GateBrief, ...] | None = None
+    base_commit: str | None = None
+    baseline: ArtifactRef | None = None
+    baseline_commit: str | None = None
+    documents: tuple[ArtifactRef, ...] = ()
+    feedback: tuple[Feedback, ...] = ()
+    """Why the sprint sends the task back: a conflict or a gate that failed after the merge."""
+    generation: int = 1
+    models: dict[str, tuple[str, ...]] = {}
+    mode: Mode = Mode.AUTO
+    autonomy: Autonomy = Autonomy.MILESTONE
+    budget_usd: Money | None = None
+    max_steps: int = 60
+    approval_timeout_minutes: int = 7 * 24 * 60
+    paused: bool = False
+
+
+class TaskReport(Record):
+    task: str
+    sprint: int
+    kind: TaskKind
+    title: str = ""
+    state: TaskState
+    summary: str
+    agent: str
+    branch: str | None = None
+    commit: str | None = None
+    merge_commit: str | None = None
+    attempts: int = 1
+    repairs: int = 0
+    documents: tuple[ArtifactRef, ...] = ()
+    """What dependents may read: the work result or report, the diff."""
+    approvals: int = 0
+    model_calls: int = 0
+    cost_usd: Decimal = Decimal(0)
+    changed_paths: tuple[str, ...] = ()
+
+
+class SprintReport(Record):
+    sprint: int
+    tasks: tuple[TaskReport, ...]
+    commit: str
+    """Head of the sprint branch."""
+    passed: bool
+    """QA and council let the sprint onto the project branch."""
+    summary: str
+    documents: tuple[ArtifactRef, ...] = ()
+    approvals: int = 0
+    cost_usd: Decimal = Decimal(0)
+    model_calls: int = 0
+
+
+class ProjectReport(Record):
+    """Result of `Project`; also the shape of the last line of `syndic demo`."""
+
+    project_id: str
+    state: Phase
+    summary: str
+    tasks_merged: int
+    tasks_total: int
+    tasks: tuple[TaskReport, ...]
+    approvals: int
+    repairs: int
+    model_calls: int
+    in_doubt: int = 0
+    cost_usd: Decimal
+    ledger_entries: int
+    ledger_verified: bool
+    branch: str | None
+    commit: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class ApprovalView(Record):
+    """One request for a decision, as queries, memo and inbox show it."""
+
+    id: str
+    kind: ApprovalKind
+    digest: str
+    """SHA-256 of the canonical JSON of `subject`."""
+    subject: dict[str, Json]
+    summary: str
+    on_approve: str
+    on_reject: str
+    workflow_id: str
+    requested_at: datetime
+    expires_at: datetime
+    state: str = "open"
+    """`open`, `approved`, `rejected`, `revised` or `expired`."""
+    decided_by: str | None = None
+    """A claim: whoever can reach the namespace can sign with any name."""
+    comment: str = ""
+
+
+class RefusalView(Record):
+    """A message that was not applied, and why."""
+
+    at: datetime
+    message: str
+    reason: str
+    sender: str | None = None
+
+
+class TaskView(Record):
+    id: str
+    title: str
+    kind: TaskKind
+    state: TaskState
+    phase: Phase | None = None
+    agent: str | None = None
+    depends_on: tuple[str, ...] = ()
+    detail: str = ""
+    attempts: int = 0
+    repairs: int = 0
+    workflow_id: str | None = None
+
+
+class ApprovalsView(Record):
+    """Answer of the query `approvals`."""
+
+    open: tuple[ApprovalView, ...]
+    decided: tuple[ApprovalView, ...]
+    refused: tuple[RefusalView, ...]
+
+
+class StatusView(Record):
+    """Answer of the query `status` at every level."""
+
+    project: str
+    workflow_id: str
+    phase: Phase
+    detail: str
+    mode: Mode
+    autonomy: Autonomy
+    paused: bool
+    awaiting: tuple[ApprovalView, ...]
+    refused: int
+    sprint: int | None = None
+    tasks_done: int = 0
+    tasks_total: int = 0
+    cost_usd: Decimal = Decimal(0)
+    budget_usd: Decimal | None = None
+    events: tuple[str, ...] = ()
+    """The last things that happened, oldest first."""
+
+
+class BoardView(Record):
+    """Answer of the query `board`."""
+
+    sprint: int | None
+    tasks: tuple[TaskView, ...]
+
+
+class Decision(Brief):
+    """Payload of the signal `decide` and the update `decide_now`."""
+
+    approval: str
+    """Id of the request."""
+    decision: Answer
+    by: str = Field(min_length=1)
+    digest: str | None = None
+    """Refused when it is given and differs from the request's."""
+    comment: str = ""
+    id: str | None = None
+    """Makes the decision idempotent; a second decision with the same id is the first one again."""
+    budget_usd: Money | None = None
+    """For requests of kind budget: the new limit."""
+
+
+class DecisionEffect(Record):
+    """Answer of the update `decide_now`: exactly one of the two is set."""
+
+    effect: str | None = None
+    refusal: str | None = None
+
+
+class Control(Brief):
+    """Payload of `pause`, `resume` and of `feedback` (with `text`)."""
+
+    by: str = "unknown"
+    reason: str = ""
+
+
+class FeedbackNote(Brief):
+    """Payload of the signal `feedback`; `task` addresses one task, otherwise everyone at work."""
+
+    text: str = Field(min_length=1, max_length=20_000)
+    by: str = "unknown"
+    task: str | None = None
+
+
+class AutonomyChange(Brief):
+    autonomy: Autonomy
+    by: str = "unknown"
+
+
+Carried.model_rebuild()
+ProjectSpec.model_rebuild()
