@@ -1,0 +1,66 @@
+"""Errors of the agents' room: one root, the docstring is the default message."""
+
+from __future__ import annotations
+
+MAX_TAIL = 2_000
+"""Characters of a program's output that an error may carry."""
+
+
+class AgentError(Exception):
+    """An agent could not do what was asked."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class RepositoryError(AgentError):
+    """The repository cannot be used; the message says why and what to do."""
+
+
+class GitError(AgentError):
+    """A git command on our own store failed, which no repository should be able to cause."""
+
+
+class BranchMovedError(AgentError):
+    """The branch is no longer where it was expected; read it again and decide anew."""
+
+    def __init__(self, branch: str, expected: str | None, actual: str | None) -> None:
+        super().__init__(f"branch {branch} was expected at {expected or 'nothing'} and stands at {actual or 'nothing'}")
+        self.branch = branch
+        self.actual = actual
+
+
+class PathEscapeError(AgentError):
+    """The path leaves the worktree."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"path {path!r} is refused: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class SandboxMissingError(AgentError):
+    """Programs of the repository cannot be confined on this machine."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"programs of the repository are not run because they cannot be confined: {reason}. Install bubblewrap with "
+            "your distribution's package manager (such as `apt-get install bubblewrap`) and allow unprivileged user "
+            "namespaces, or set SYNDIC_UNSAFE_COMMANDS=1 to run them with your own rights: they could then read and "
+            "change whatever you can."
+        )
+        self.reason = reason
+
+
+class SetupFailedError(AgentError):
+    """The target's environment could not be built."""
+
+    def __init__(self, command: str, exit_code: int | None, tail: str) -> None:
+        how = "ran out of time" if exit_code is None else f"ended with exit code {exit_code}"
+        super().__init__(
+            f"setting up the repository's environment failed: `{command}` {how}. Name the commands that install it under "
+            f"`setup:` in the brief. Its last lines:\n{tail[-MAX_TAIL:]}"
+        )
+        self.command = command
+        self.exit_code = exit_code
+        self.tail = tail[-MAX_TAIL:]
