@@ -272,5 +272,7 @@ NOT_RETRYABLE = (
     "Divergence",
     "PayloadTooLarge",
     "NoModelKey",
+    "SchemaMismatch",
+    "KeyConflict",
 )
 """`ApplicationError` types that no retry can mend; `activities.failures` is the only place that raises them."""

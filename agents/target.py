@@ -45,6 +45,8 @@ class Environment(Record):
     """Absolute path of the virtual environment, None for `NONE`."""
     digest: str
     """SHA-256 over what decides its content (lock and project files, setup commands, Python version)."""
+    setup: tuple[str, ...] | None = None
+    """The brief's own commands it was built with, so that another worker can build it again."""
     source_roots: tuple[str, ...] = ()
     """Folders of the worktree that must be importable (`src`, `.`), since nothing is installed editable."""
 

@@ -248,3 +248,11 @@ def task_scope(project: str, sprint: int, task: str) -> str:
 def thread_id(project: str, sprint: int, task: str, lineage: str) -> str:
     """One agent run's lineage. Sprint 0 holds the runs that belong to the project itself (requirements, plan)."""
     return f"{project}/s{sprint}/{task}/{lineage}"
+
+
+def parse_workflow_id(workflow_id: str | None) -> dict[str, str]:
+    """Project, sprint and task of a workflow id, as far as it names them; empty for ids of other shapes."""
+    parts = (workflow_id or "").split("/")
+    if len(parts) % 2 or parts[0] != "project":
+        return {}
+    return dict(zip(parts[::2], parts[1::2], strict=True))

@@ -1,0 +1,66 @@
+"""Runs one agent to its next outcome: heartbeats, cancellation and shutdown around `agents.runner`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio import activity
+
+from activities.contracts import AgentActivities
+from activities.failures import translated, worker_stopping
+from activities.heartbeat import beating
+from agents.runner import AgentDeps, run_agent
+from agents.runs import AgentOutcome, AgentRun
+from ledger.vocabulary import OutcomeKind
+
+
+class AgentRuns(AgentActivities):
+    """The activity `agent_run`, for every kind of agent."""
+
+    def __init__(self, deps: AgentDeps) -> None:
+        self._deps = deps
+
+    @activity.defn(name="agent_run")
+    async def agent_run(self, request: AgentRun) -> AgentOutcome:
+        """Run until the agent finishes, needs somebody, or must stop.
+
+        On cancellation and on worker shutdown no new step starts; the call in flight finishes and is journaled. The
+        journal makes a later attempt go on from there.
+        """
+        stopping = asyncio.Event()
+        position: list[object] = [-1, "starting"]
+
+        def beat(ordinal: int, state: str) -> None:
+            position[:] = [ordinal, state]
+
+        info = activity.info()
+        holder = f"{self._deps.worker}/{info.activity_id}/{info.workflow_run_id}/{info.attempt}"
+        watch = asyncio.create_task(_stop_at_shutdown(stopping))
+        try:
+            async with beating(lambda: position):
+                with translated():
+                    run = asyncio.create_task(
+                        run_agent(request, self._deps, stopping=stopping, beat=beat, holder=holder)
+                    )
+                    outcome = await _finish_in_order(run, stopping)
+        finally:
+            watch.cancel()
+        if outcome.kind is OutcomeKind.PAUSED and activity.is_worker_shutdown():
+            raise worker_stopping()
+        return outcome
+
+
+async def _stop_at_shutdown(stopping: asyncio.Event) -> None:
+    await activity.wait_for_worker_shutdown()
+    stopping.set()
+
+
+async def _finish_in_order(run: asyncio.Task[AgentOutcome], stopping: asyncio.Event) -> AgentOutcome:
+    """Wait for the run; a cancellation first lets its step in flight end."""
+    try:
+        return await asyncio.shield(run)
+    except asyncio.CancelledError:
+        stopping.set()
+        if not run.done():
+            await asyncio.wait([run])
+        raise

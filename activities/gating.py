@@ -1,0 +1,126 @@
+"""Gates on a commit, held against the baseline; shared by the gate run before review and the one before a merge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pathspec
+
+from agents.assignments import Feedback
+from agents.environments import build_environment, detect_gates
+from agents.extensions import load_gates
+from agents.gates import regressions, run_gates, touched_configuration
+from agents.git import GitStore
+from agents.runner import AgentDeps
+from agents.target import Baseline, Environment, GateResult, GateSpec
+from ledger.vocabulary import ArtifactRef
+
+Feedbacks = tuple[Feedback, ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the gates said about one commit."""
+
+    results: tuple[GateResult, ...]
+    feedback: Feedbacks
+
+    @property
+    def passed(self) -> bool:
+        return not self.feedback
+
+
+class Gatekeeper:
+    """Runs the gates of one project."""
+
+    def __init__(self, deps: AgentDeps, project: str) -> None:
+        self._deps = deps
+        self._project = project
+        self._git = GitStore(deps.layout.repository(project))
+
+    async def baseline(
+        self, commit: str, setup: tuple[str, ...] | None, gates: tuple[GateSpec, ...] | None
+    ) -> Baseline:
+        """Build the environment, find the gates and run them on the base commit."""
+        with self._deps.layout.scratch(self._project, "baseline") as scratch:
+            tree = scratch / "tree"
+            await self._git.export(commit, tree)
+            environment = await self._build(tree, setup)
+            specs = gates if gates is not None else _found_gates(tree, environment)
+            results = await run_gates(
+                specs,
+                tree=tree,
+                environment=environment,
+                sandbox=self._deps.sandbox,
+                scratch=_folder(scratch / "work"),
+                configuration_from=None,
+            )
+        return Baseline(commit=commit, environment=environment, gates=results)
+
+    async def measure(self, commit: str, base_commit: str, reference: ArtifactRef) -> Measured:
+        """Run the baseline's gates on a commit, with the gates' configuration of `base_commit`."""
+        baseline = await load_baseline(self._deps, reference)
+        with self._deps.layout.scratch(self._project, "gates") as scratch:
+            tree, base = scratch / "tree", scratch / "base"
+            await self._git.export(commit, tree)
+            await self._git.export(base_commit, base)
+            results = await run_gates(
+                tuple(result.gate for result in baseline.gates),
+                tree=tree,
+                environment=await self.environment(baseline, base),
+                sandbox=self._deps.sandbox,
+                scratch=_folder(scratch / "work"),
+                configuration_from=base,
+            )
+        return Measured(
+            results, tuple(_gate_feedback(r.gate, r.text, r.failures) for r in regressions(baseline, results))
+        )
+
+    async def environment(self, baseline: Baseline, tree: Path) -> Environment:
+        """The baseline's environment, built again where this worker does not have it."""
+        environment = baseline.environment
+        if environment.path is None or Path(environment.path).is_dir():
+            return environment
+        return await self._build(tree, environment.setup)
+
+    async def _build(self, tree: Path, setup: tuple[str, ...] | None) -> Environment:
+        environment = await build_environment(
+            tree, setup=setup, cache=self._deps.layout.environments(), sandbox=self._deps.sandbox, uv=None
+        )
+        return environment.model_copy(update={"setup": setup})
+
+
+async def load_baseline(deps: AgentDeps, reference: ArtifactRef) -> Baseline:
+    return Baseline.model_validate_json(await deps.store.get_artifact(reference.digest))
+
+
+def scope_feedback(paths: tuple[str, ...], scope: tuple[str, ...]) -> Feedbacks:
+    """What the scope says about changed paths; policy has said it before, and this reads the commit itself."""
+    allowed = pathspec.PathSpec.from_lines("gitwildmatch", scope)
+    outside = tuple(path for path in paths if not allowed.match_file(path))
+    explicit = pathspec.PathSpec.from_lines("gitwildmatch", [glob for glob in scope if glob.strip("/") != "**"])
+    guarded = tuple(path for path in touched_configuration(paths) if not explicit.match_file(path))
+    found = []
+    if outside:
+        found.append(_gate_feedback("scope", f"changed outside the task's scope: {', '.join(outside)}", outside))
+    if guarded:
+        text = f"changed tests or gate configuration, which this task may not: {', '.join(guarded)}"
+        found.append(_gate_feedback("scope", text, guarded))
+    return tuple(found)
+
+
+def _gate_feedback(gate: str, text: str, failures: tuple[str, ...]) -> Feedback:
+    return Feedback(source=f"gate:{gate}", text=text[:4_000], data={"failures": list(failures[:50])})
+
+
+def _found_gates(tree: Path, environment: Environment) -> tuple[GateSpec, ...]:
+    found = list(detect_gates(tree, environment))
+    for load in load_gates():
+        found.extend(load(tree, environment))
+    return tuple(found)
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,71 @@
+"""Worker Deployment Versions: what this build is called, and how it becomes the current one."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+
+import structlog
+from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionRequest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+PACKAGES = ("workers", "workflows", "activities", "agents", "ledger")
+DEPLOYMENT = "syndic"
+
+log = structlog.get_logger(__name__)
+
+
+class DeploymentError(Exception):
+    """The version could not be made current."""
+
+
+def build_id() -> str:
+    """Version and a digest of the source, so that two different sources never share a build id."""
+    digest = hashlib.sha256()
+    root = Path(__file__).resolve().parent.parent
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*")):
+            if path.suffix in {".py", ".sql"}:
+                digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return f"{version('syndic')}-{digest.hexdigest()[:10]}"
+
+
+async def set_current_version(
+    client: Client, deployment: str, build: str, *, within: timedelta = timedelta(seconds=60)
+) -> None:
+    """Make a build the deployment's current version as soon as its pollers are known to the server.
+
+    Without a current version nothing is dispatched to versioned workers.
+
+    Raises:
+        DeploymentError: no poller of that build appeared in time.
+    """
+    request = SetWorkerDeploymentCurrentVersionRequest(
+        namespace=client.namespace, deployment_name=deployment, build_id=build, identity="syndic"
+    )
+    deadline = asyncio.get_running_loop().time() + within.total_seconds()
+    while True:
+        try:
+            await client.workflow_service.set_worker_deployment_current_version(request)
+        except RPCError as error:
+            if not _is_worth_waiting_for(error):
+                raise DeploymentError(f"{deployment}:{build} cannot become current: {error}") from error
+            if asyncio.get_running_loop().time() > deadline:
+                raise DeploymentError(f"no worker of {deployment}:{build} polls: {error}") from error
+            await asyncio.sleep(0.1)
+        else:
+            log.info("deployment_version_current", deployment=deployment, build_id=build)
+            return
+
+
+def _is_worth_waiting_for(error: RPCError) -> bool:
+    return error.status in {
+        RPCStatusCode.NOT_FOUND,
+        RPCStatusCode.FAILED_PRECONDITION,
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+    }

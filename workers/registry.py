@@ -1,0 +1,74 @@
+"""Which workflows and activities each task queue serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from activities.agent_run import AgentRuns
+from activities.record import Records
+from activities.workspace import Workspaces
+from workers.dependencies import Dependencies
+from workflows.agent_task import AgentTask
+from workflows.options import AGENTS_QUEUE, TOOLS_QUEUE, WORKFLOW_QUEUE
+from workflows.project import Project
+from workflows.sprint import Sprint
+
+QUEUES = (WORKFLOW_QUEUE, AGENTS_QUEUE, TOOLS_QUEUE)
+
+
+class UnknownQueueError(ValueError):
+    """A worker was asked to serve a task queue that Syndic does not have."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """What one task queue offers."""
+
+    queue: str
+    workflows: Sequence[type]
+    activities: Sequence[Callable[..., Any]]
+
+
+def served(queues: Sequence[str], dependencies: Dependencies) -> list[Served]:
+    """The parts for some queues, sharing one set of dependencies.
+
+    Raises:
+        UnknownQueueError: a queue that Syndic does not have; the text lists those it has.
+    """
+    return [_part(queue, dependencies) for queue in check_queues(queues)]
+
+
+def check_queues(queues: Sequence[str]) -> tuple[str, ...]:
+    """The queues without repetition, in order."""
+    unknown = [queue for queue in queues if queue not in QUEUES]
+    if unknown or not queues:
+        raise UnknownQueueError(f"unknown task queue {', '.join(unknown) or '(none)'}; Syndic has {', '.join(QUEUES)}")
+    return tuple(dict.fromkeys(queues))
+
+
+def _part(queue: str, dependencies: Dependencies) -> Served:
+    if queue == WORKFLOW_QUEUE:
+        records = Records(dependencies.store, dependencies.feed)
+        return Served(
+            queue,
+            [Project, Sprint, AgentTask],
+            [records.record, records.keep_document, records.open_budget, records.change_standing],
+        )
+    if queue == AGENTS_QUEUE:
+        return Served(queue, [], [AgentRuns(dependencies.agents).agent_run])
+    work = Workspaces(dependencies.agents)
+    return Served(
+        queue,
+        [],
+        [
+            work.open_project,
+            work.prepare_target,
+            work.open_workspace,
+            work.run_gates,
+            work.integrate,
+            work.deliver,
+            work.close_project,
+        ],
+    )

@@ -1,0 +1,114 @@
+"""Logs and traces: structlog to stderr, OpenTelemetry over OTLP, and one processor that knows Temporal's context.
+
+Every line that is written inside an activity or a workflow carries `project`, `task`, `agent`, `workflow_id` and `run_id` as far as
+they are known there, and the trace id where one is open.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from temporalio import activity, workflow
+from temporalio.contrib.opentelemetry import TracingInterceptor
+
+from ledger.vocabulary import parse_workflow_id
+
+Event = MutableMapping[str, Any]
+
+
+def add_temporal_context(_logger: Any, _name: str, event: Event) -> Event:
+    """Structlog processor: the ids of the activity or workflow that logs."""
+    if activity.in_activity():
+        info = activity.info()
+        event.setdefault("workflow_id", info.workflow_id)
+        event.setdefault("run_id", info.workflow_run_id)
+        event.setdefault("activity", info.activity_type)
+        event.setdefault("attempt", info.attempt)
+    elif workflow.in_workflow():
+        event.setdefault("workflow_id", workflow.info().workflow_id)
+        event.setdefault("run_id", workflow.info().run_id)
+    for name, value in parse_workflow_id(event.get("workflow_id")).items():
+        event.setdefault(name, value)
+    return event
+
+
+def add_trace_context(_logger: Any, _name: str, event: Event) -> Event:
+    """Structlog processor: trace and span id in hex, as OTLP shows them."""
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        event["trace_id"] = f"{context.trace_id:032x}"
+        event["span_id"] = f"{context.span_id:016x}"
+    return event
+
+
+def configure_logging(level: str = "info", form: str = "json") -> None:
+    """Send structlog and the standard library's logging to stderr.
+
+    Args:
+        level: A name of `logging`, in any case.
+        form: `json` (one object a line) or `console`.
+    """
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        add_temporal_context,
+        add_trace_context,
+        structlog.processors.format_exc_info,
+    ]
+    renderer = structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("httpx", "httpcore", "LiteLLM", "litellm"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class Telemetry:
+    """Traces of this process. Without an endpoint it does nothing and costs nothing."""
+
+    def __init__(self, endpoint: str | None, service: str) -> None:
+        self._provider: TracerProvider | None = None
+        if endpoint:
+            self._provider = _provider(endpoint, service)
+            trace.set_tracer_provider(self._provider)
+
+    def interceptors(self) -> list[TracingInterceptor]:
+        """Interceptors for the Temporal client; a worker takes them over from its client."""
+        return [TracingInterceptor(always_create_workflow_spans=True)] if self._provider else []
+
+    def close(self) -> None:
+        """Send what is still buffered; bounded by the exporter's time-out."""
+        if self._provider:
+            self._provider.force_flush(5_000)
+            self._provider.shutdown()
+
+
+def _provider(endpoint: str, service: str) -> TracerProvider:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    provider = TracerProvider(resource=Resource.create({"service.name": service}))
+    exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
+    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
+    return provider
