@@ -1,0 +1,16 @@
+"""Shared by all rooms: quick folders run first, so that a plain mistake shows in seconds."""
+
+from __future__ import annotations
+
+import pytest
+
+LATE = ("activities", "integration", "conformance", "e2e", "chaos", "packaging")
+"""Folders that start servers or processes, in the order in which they run after all others."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        room = item.path.relative_to(config.rootpath / "tests").parts[0] if "tests" in item.path.parts else ""
+        return LATE.index(room) + 1 if room in LATE else 0
+
+    items.sort(key=rank)
