@@ -1,7 +1,7 @@
 """Logs and traces: structlog to stderr, OpenTelemetry over OTLP, and one processor that knows Temporal's context.
 
-Every line that is written inside an activity or a workflow carries `project`, `task`, `agent`, `workflow_id` and `run_id` as far as
-they are known there, and the trace id where one is open.
+Every line that is written inside an activity or a workflow carries `project`, `task`, `workflow_id` and `run_id` as far as they
+are known there, and the trace id where one is open.
 """
 
 from __future__ import annotations
