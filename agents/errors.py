@@ -64,3 +64,62 @@ class SetupFailedError(AgentError):
         self.command = command
         self.exit_code = exit_code
         self.tail = tail[-MAX_TAIL:]
+
+
+class RunStoppedError(AgentError):
+    """No new step starts: the run was asked to stop."""
+
+
+class HaltedError(AgentError):
+    """The standing of the project, the task or the agent forbids new steps."""
+
+
+class OverBudgetError(AgentError):
+    """The budget does not allow the next model call."""
+
+
+class LostLeaseError(AgentError):
+    """Another run has taken this thread over; this one ends without another write."""
+
+
+class DivergenceError(AgentError):
+    """The journal holds another request at this step: the code changed under a running thread."""
+
+    def __init__(self, thread: str, ordinal: int, detail: str) -> None:
+        super().__init__(f"thread {thread} diverges from its journal at step {ordinal}: {detail}")
+        self.thread = thread
+        self.ordinal = ordinal
+        self.detail = detail
+
+
+class InvalidStepError(AgentError):
+    """The record refused a step as malformed."""
+
+
+class ModelError(AgentError):
+    """A model could not be asked."""
+
+
+class ModelUnavailableError(ModelError):
+    """No model of the chain can answer at the moment."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds after which the provider wants to be asked again."""
+
+
+class ModelRefusedError(ModelError):
+    """A provider refused the request as such; asking again changes nothing."""
+
+
+class NoModelKeyError(ModelError):
+    """There is no key for the model's provider."""
+
+
+class UnpricedModelError(ModelError):
+    """The model's price is not known, so no upper bound can be reserved."""
+
+
+class VaultError(ModelError):
+    """Provider keys cannot be read from Vault."""
