@@ -1,0 +1,32 @@
+"""The workflow sandbox: the one place that says which modules workflows share with the rest of the process."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+PASSTHROUGH: Final[dict[str, str]] = {
+    "ledger.vocabulary": "ids, enums and the base models; a second import would make `Role.QA != Role.QA`",
+    "ledger.events": "bodies of ledger entries are validated by class",
+    "ledger.errors": "errors are caught by class",
+    "ledger.store": "`NewEntry` is a field of activity inputs, and pydantic checks fields by class",
+    "agents.assignments": "fields of activity inputs and workflow specs",
+    "agents.models": "fields of activity results",
+    "agents.runs": "input and result of `agent_run`",
+    "agents.target": "gates and baselines in activity results",
+    "activities.contracts": "the converter makes these classes, workflow code compares them",
+    "workflows.contracts": "the client and the worker build specs and reports of these classes",
+    "pydantic": "building validators again for each workflow would cost milliseconds a model",
+    "pydantic_core": "a compiled extension, which cannot be imported twice",
+    "annotated_types": "constraints of pydantic fields are recognised by class",
+    "typing_inspection": "pydantic's reading of annotations",
+    "typing_extensions": "annotations are recognised by identity",
+    "opentelemetry": "spans that the tracing interceptor carries through workflow code",
+}
+"""Module (with its submodules) -> why it is safe and needed. All are deterministic where workflows use them."""
+
+
+def new_workflow_runner() -> SandboxedWorkflowRunner:
+    """The runner of every worker, replayer and test: sandboxed, with the modules above shared."""
+    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSTHROUGH))
