@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from agents.target import Environment, GateSpec
-from ledger.vocabulary import Json, Record, Tier
+from ledger.vocabulary import Json, Record, Role, Tier
 
 if TYPE_CHECKING:
     from agents.git import Worktree
@@ -52,7 +52,8 @@ class Tool:
     """One thing an agent can do.
 
     `writes` tools run one by one and commit the worktree; others may run side by side. `paths` names the argument fields
-    that hold paths, so that policy can check them before the tool starts.
+    that hold paths, so that policy can check them before the tool starts: `path`, a list `paths`, or nested ones as in
+    `candidates[].edits[].path`.
     """
 
     name: str
@@ -62,6 +63,10 @@ class Tool:
     run: Callable[[ToolContext, Any], Awaitable[ToolResult]]
     writes: bool = False
     paths: tuple[str, ...] = ()
+    scoped: bool | None = None
+    """Whether policy holds `paths` against the scope; None means: as `writes` says."""
+    roles: frozenset[Role] = frozenset()
+    """For tools of extensions: the roles that may use it. Built-in tools are granted by `agents.policy` alone."""
 
     def schema(self) -> dict[str, Json]:
         """The tool as the OpenAI chat format's `tools` entry."""
