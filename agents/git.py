@@ -234,6 +234,28 @@ class GitStore:
             await sources.copy_out(self.path, sources.locate(repository), branch, commit, await self._bases())
         return commit
 
+    async def check_deliverable(self, repository: str, branch: str) -> None:
+        """Say before any work that `push` could not deliver later.
+
+        Raises:
+            RepositoryError: The branch exists there already; the message says what to do.
+        """
+        if url := sources.remote_url(repository):
+            exists = bool(await self._remote("ls-remote", "--heads", url, f"refs/heads/{branch}"))
+        else:
+            exists = await sources.has_branch(sources.locate(repository), branch)
+        if exists:
+            raise RepositoryError(
+                f"branch {branch} exists in {repository} already; choose another project id, or put the branch aside with "
+                f"`git branch -m {branch} <name>`"
+            )
+
+    async def trailer(self, commit: str, key: str) -> str | None:
+        """Value of a commit message's trailer, None where it has none."""
+        form = f"--format=%(trailers:key={key},valueonly=true,separator=%x00)"
+        answer = await git(self.path, "log", "-1", "--no-show-signature", form, commit)
+        return answer.text.split("\0", 1)[0].strip() or None
+
     def worktree(self, branch: str, path: Path) -> Worktree:
         """A folder with the files of a branch; nothing happens before `open`."""
         return Worktree(self, branch, path)

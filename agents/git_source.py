@@ -129,6 +129,11 @@ async def _named_commit(source: Source, ref: str) -> tuple[str, str]:
     raise RepositoryError(f"there is no branch, tag or commit {ref!r} in {source.common_dir}; its branches: {some}")
 
 
+async def has_branch(source: Source, branch: str) -> bool:
+    """Whether the source has a branch of that name."""
+    return await _commit(source, f"refs/heads/{branch}") is not None
+
+
 async def _commit(source: Source, name: str) -> str | None:
     query = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     return (await git(source.git_dir, *query, accept=(0, 1, 128))).text or None

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
 
 from agents.bus import Relay
 from agents.feed import Feed
 from agents.layout import Layout
+from agents.model_keys import EnvironmentKeys, KeySource, VaultAccess
 from agents.runner import AgentDeps
 from agents.sandbox import find_sandbox
+from agents.vault import VaultAddress, VaultKeys
+from ledger.clock import utc_now
 from ledger.journal import GroupCommit
-from ledger.postgres import PostgresStore, open_pool
+from ledger.postgres import PostgresStore
+from workers.database import open_store
 from workers.settings import Settings
-
-if TYPE_CHECKING:
-    from workers.stack import Addresses
+from workers.stack.addresses import Addresses
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,18 @@ async def open_dependencies(
     from agents.gateway import Gateway
 
     async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(open_pool(addresses.database_url, size=settings.database_connections))
-        store = PostgresStore(pool, _now)
+        store = await stack.enter_async_context(open_store(addresses.database_url, settings.database_connections))
         redis = Redis.from_url(addresses.redis_url)
         stack.push_async_callback(redis.aclose)
         feed = Feed(redis)
         journal = GroupCommit(store)
         stack.push_async_callback(journal.aclose)
-        relay = asyncio.create_task(Relay(store, redis).run())
-        stack.push_async_callback(_cancel, relay)
+        gateway = Gateway(_keys(settings))
+        stack.push_async_callback(gateway.close)
+        await gateway.warm()
+        stopping = asyncio.Event()
+        relay = asyncio.create_task(Relay(store, redis).run(stopping))
+        stack.push_async_callback(_finish, relay, stopping)
         yield Dependencies(
             settings=settings,
             store=store,
@@ -62,21 +65,25 @@ async def open_dependencies(
             agents=AgentDeps(
                 store=store,
                 journal=journal,
-                gateway=Gateway(settings.keys()),
+                gateway=gateway,
                 feed=feed,
                 sandbox=await find_sandbox(settings.unsafe_commands),
                 layout=Layout(settings.state_dir),
                 worker=worker,
-                clock=_now,
+                clock=utc_now,
             ),
         )
 
 
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+async def _finish(task: asyncio.Task[None], stopping: asyncio.Event) -> None:
+    stopping.set()
+    await task
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+def _keys(settings: Settings) -> KeySource:
+    """Vault where it is set, and then nothing else; the environment otherwise."""
+    if settings.vault_addr is None:
+        return EnvironmentKeys()
+    address = VaultAddress(url=settings.vault_addr, path=settings.vault_path)
+    token = settings.vault_token.get_secret_value() if settings.vault_token else ""
+    return VaultAccess(VaultKeys(address, token))

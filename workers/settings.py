@@ -130,6 +130,8 @@ class Settings(BaseSettings):
     log_format: LogFormat = LogFormat.JSON
     agent_slots: int = Field(default=50, ge=1, le=10_000)
     """Agents that one worker process runs side by side."""
+    database_connections: int = Field(default=8, ge=2, le=200)
+    """Connections to Postgres that one worker process may open."""
     tool_slots: int = Field(default=4, ge=1, le=1000)
     """Git, gate and program activities that one worker process runs side by side."""
     vault_path: str = "secret/syndic/models"
@@ -147,6 +149,12 @@ class Settings(BaseSettings):
     temporal_profile: str | None = Field(
         default=None, validation_alias=AliasChoices("temporal_profile", "TEMPORAL_PROFILE")
     )
+
+    temporal_config_file: Annotated[Path, AfterValidator(_absolute)] = Field(
+        default_factory=lambda: platformdirs.user_config_path("temporalio") / "temporal.toml",
+        validation_alias=AliasChoices("temporal_config_file", "TEMPORAL_CONFIG_FILE"),
+    )
+    """Where the `temporal` command and temporalio.envconfig look for profiles."""
 
     def slots(self, queue: str) -> int:
         """How many activities of a task queue one worker process runs side by side."""
@@ -205,7 +213,13 @@ def plain_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in wanted if name in os.environ}
 
 
-def worker_environment() -> dict[str, str]:
-    """For worker processes: everything but what only migrations may use; the working folder is not importable."""
+def worker_environment(addresses: Mapping[str, str]) -> dict[str, str]:
+    """For worker processes: everything but what only migrations may use; the working folder is not importable.
+
+    Args:
+        addresses: variables that lead to the servers. Where they name Temporal, nothing else may say how to reach it.
+    """
     kept = {name: value for name, value in os.environ.items() if name != "SYNDIC_OWNER_DATABASE_URL"}
-    return {**kept, "PYTHONSAFEPATH": "1"}
+    if "TEMPORAL_ADDRESS" in addresses:
+        kept = {name: value for name, value in kept.items() if not name.startswith("TEMPORAL_")}
+    return {**kept, **addresses, "PYTHONSAFEPATH": "1"}

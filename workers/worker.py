@@ -19,7 +19,7 @@ from workers.dependencies import Dependencies, open_dependencies
 from workers.registry import Served, served
 from workers.sandbox import new_workflow_runner
 from workers.settings import Settings
-from workers.stack import resolve
+from workers.stack.addresses import resolve
 from workers.telemetry import Telemetry
 
 SHUTDOWN_GRACE = timedelta(seconds=20)

@@ -57,7 +57,7 @@ def migrate() -> None:
 async def _migrate(settings: Settings) -> None:
     from ledger.postgres import migrate as migrate_database
     from workers.client import connect, register_search_attributes
-    from workers.stack import resolve
+    from workers.stack.addresses import resolve
 
     if settings.owner_database_url is None:
         raise typer.BadParameter(
@@ -80,7 +80,7 @@ def rollout(
     """
     from workers.client import connect, exit_process
     from workers.deployment import DeploymentError, set_current_version
-    from workers.stack import resolve
+    from workers.stack.addresses import resolve
 
     async def run() -> None:
         client = await connect(resolve(load_settings()))

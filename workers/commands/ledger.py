@@ -1,0 +1,153 @@
+"""`syndic ledger verify|show` and `syndic cost`."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ledger.store import Entry, UsageRow
+from ledger.vocabulary import Json, project_scope
+from workers.console import FAILED, CommandError, emit, run_work, say, show
+from workers.settings import load_settings
+
+if TYPE_CHECKING:
+    from ledger.postgres import PostgresStore
+
+PAGE = 1000
+
+app = typer.Typer(
+    help="Verify or show the record.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+
+Project = Annotated[str, typer.Argument(help="Project id.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+@app.command()
+def verify(project: Project, as_json: AsJson = False) -> None:
+    """Check the hash chain of a project from its first entry; exits with 1 and names the first bad entry."""
+
+    async def work() -> bool:
+        from ledger.chain import verify as verify_chain
+        from workers.database import open_store
+        from workers.stack import resolve
+
+        async with open_store(resolve(load_settings()).database_url) as store:
+            found = verify_chain(await read_entries(store, project))
+        if as_json:
+            emit({"project_id": project, **found.model_dump(mode="json")})
+        elif found.ok:
+            show(f"{found.entries} entries, all intact; head {found.head}")
+        else:
+            say(f"error: entry {found.first_bad_seq} of {project} does not fit the chain: {found.reason}")
+        return found.ok
+
+    if not run_work(work()):
+        raise typer.Exit(FAILED)
+
+
+@app.command(name="show")
+def show_entries(
+    project: Project,
+    after: Annotated[int, typer.Option(help="Only entries after this number.", min=0)] = 0,
+    kind: Annotated[str | None, typer.Option(help="Only entries of this kind.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the entries of a project in order."""
+
+    async def work() -> None:
+        from workers.database import open_store
+        from workers.stack import resolve
+
+        async with open_store(resolve(load_settings()).database_url) as store:
+            entries = await read_entries(store, project, after)
+        chosen = [entry for entry in entries if kind in (None, entry.kind)]
+        if as_json:
+            emit([entry.model_dump(mode="json", exclude={"payload"}) for entry in chosen])
+        for entry in chosen if not as_json else ():
+            show(line_of(entry))
+
+    run_work(work())
+
+
+def cost(project: Project, as_json: AsJson = False) -> None:
+    """Show what a project has spent, by task, agent and model; calls in doubt count at their bound."""
+
+    async def work() -> None:
+        from workers.database import open_store
+        from workers.stack import resolve
+
+        async with open_store(resolve(load_settings()).database_url) as store:
+            await _known(store, project)
+            rows = await store.usage(project)
+            budget = await store.budget(project_scope(project))
+        if as_json:
+            emit(
+                {
+                    "project_id": project,
+                    "budget": budget.model_dump(mode="json"),
+                    "cost_usd": str(sum((row.cost_usd for row in rows), Decimal(0))),
+                    "rows": [row.model_dump(mode="json") for row in rows],
+                }
+            )
+            return
+        limit = "no limit" if budget.limit_usd is None else f"of {budget.limit_usd:f}"
+        show(f"spent {budget.spent_usd:f} {limit} USD, {budget.reserved_usd:f} reserved")
+        show(table_of(rows))
+
+    run_work(work())
+
+
+async def read_entries(store: PostgresStore, project: str, after: int = 0) -> list[Entry]:
+    """All entries of a project's chain after a number.
+
+    Raises:
+        CommandError: The project has no chain.
+    """
+    await _known(store, project)
+    entries: list[Entry] = []
+    while page := await store.entries(project, after=after, limit=PAGE):
+        entries += page
+        after = page[-1].seq
+    return entries
+
+
+async def _known(store: PostgresStore, project: str) -> None:
+    if (await store.head(project)).seq == 0:
+        known = ", ".join((await store.projects())[:10]) or "none yet"
+        raise CommandError(f"there is no record of a project {project!r}; on record: {known}")
+
+
+def line_of(entry: Entry) -> str:
+    """One entry on one line."""
+    body = "  ".join(f"{name}={_short(value)}" for name, value in entry.body.items() if value not in (None, "", [], {}))
+    return f"{entry.seq:>5}  {entry.at:%H:%M:%S}  {entry.hash[:12]}  {entry.kind:<18} {body}"
+
+
+def _short(value: Json) -> str:
+    text = str(value).replace("\n", " ")
+    return text if len(text) <= 48 else text[:47] + "…"
+
+
+def table_of(rows: list[UsageRow]) -> str:
+    """Spending as aligned columns."""
+    head = ("task", "agent", "model", "calls", "in doubt", "tokens in", "tokens out", "USD")
+    cells = [
+        (
+            f"s{row.sprint}/{row.task}",
+            row.agent,
+            row.model,
+            f"{row.calls}",
+            f"{row.in_doubt}",
+            f"{row.prompt_tokens}",
+            f"{row.completion_tokens}",
+            f"{row.cost_usd:f}",
+        )
+        for row in rows
+    ]
+    widths = [max(len(line[column]) for line in (head, *cells)) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in (head, *cells)
+    )
