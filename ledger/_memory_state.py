@@ -1,0 +1,147 @@
+"""Tables of the in-memory twin, and what both its halves do with them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+
+from ledger.chain import canonical, seal
+from ledger.errors import KeyConflictError
+from ledger.store import GENESIS, Budget, Entry, Head, Message, NewEntry, NewMessage, StandingRow, Step, ThreadInfo
+from ledger.vocabulary import Standing, StepStatus, Usage
+
+
+@dataclass
+class Thread:
+    info: ThreadInfo
+    epoch: int = 0
+    holder: str | None = None
+    expires_at: datetime | None = None
+
+    @property
+    def path(self) -> list[str]:
+        """Budget scope and ancestors, root first."""
+        parts = self.info.budget_scope.split("/")
+        return ["/".join(parts[: n + 1]) for n in range(len(parts))]
+
+    @property
+    def subjects(self) -> list[str]:
+        """Whose standing the thread's steps depend on, shortest first."""
+        project, sprint = self.info.project, f"{self.info.project}/s{self.info.sprint}"
+        named = (project, sprint, f"{sprint}/{self.info.task}", self.info.agent)
+        return sorted(set(named), key=lambda subject: (len(subject), subject))
+
+
+@dataclass
+class Attempt:
+    thread: str
+    ordinal: int
+    sub: int
+    attempt: int
+    epoch: int
+    name: str
+    request_digest: str
+    bound: Decimal
+    worker: str
+    asked_at: datetime
+    state: StepStatus = StepStatus.RESERVED
+    cost: Decimal = Decimal(0)
+    model: str | None = None
+    usage: Usage | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in (StepStatus.RESERVED, StepStatus.IN_DOUBT)
+
+
+@dataclass(frozen=True)
+class KeptStep:
+    """A step whose result is kept as text, so that no caller can change it."""
+
+    step: Step
+    result: str | None = None
+
+    def read(self) -> Step:
+        return self.step.model_copy(update={"result": None if self.result is None else json.loads(self.result)})
+
+
+@dataclass
+class KeptMessage:
+    message: NewMessage
+    payload: str
+    position: int
+    at: datetime
+    delivered: bool = False
+    read_by_step: str | None = None
+
+    def read(self) -> Message:
+        values = {**self.message.model_dump(), "payload": json.loads(self.payload)}
+        return Message(**values, position=self.position, at=self.at, read_by_step=self.read_by_step)
+
+
+StepKey = tuple[str, int, int]
+
+
+@dataclass
+class State:
+    """All tables."""
+
+    chains: dict[str, list[Entry]] = field(default_factory=dict[str, list[Entry]])
+    keys: dict[tuple[str, str], Entry] = field(default_factory=dict[tuple[str, str], Entry])
+    threads: dict[str, Thread] = field(default_factory=dict[str, Thread])
+    steps: dict[StepKey, KeptStep] = field(default_factory=dict[StepKey, KeptStep])
+    attempts: dict[StepKey, list[Attempt]] = field(default_factory=dict[StepKey, list[Attempt]])
+    budgets: dict[str, Budget] = field(default_factory=dict[str, Budget])
+    artifacts: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    standings: dict[str, StandingRow] = field(default_factory=dict[str, StandingRow])
+    messages: dict[str, KeptMessage] = field(default_factory=dict[str, KeptMessage])
+
+    def head(self, project: str) -> Head:
+        chain = self.chains.get(project)
+        if not chain:
+            return Head(project=project, seq=0, hash=GENESIS)
+        return Head(project=project, seq=chain[-1].seq, hash=chain[-1].hash)
+
+    def check_keys(self, entries: tuple[NewEntry, ...]) -> None:
+        """Raises KeyConflictError where one of them cannot be appended."""
+        seen: dict[tuple[str, str], tuple[str, str]] = {}
+        for entry in entries:
+            place, content = (entry.project, entry.key), (entry.kind, canonical(entry.body))
+            known = self.keys.get(place)
+            before = seen.setdefault(place, (known.kind, canonical(known.body)) if known else content)
+            if before != content:
+                raise KeyConflictError(f"entry {entry.key} of project {entry.project} exists with another kind or body")
+
+    def append(self, entry: NewEntry, now: datetime) -> Entry:
+        known = self.keys.get((entry.project, entry.key))
+        if known is None:
+            known = seal(entry, now, self.head(entry.project))
+            self.chains.setdefault(entry.project, []).append(known)
+            self.keys[entry.project, entry.key] = known
+        return known
+
+    def put_message(self, message: NewMessage, payload: str, now: datetime) -> KeptMessage:
+        kept = KeptMessage(message, payload, len(self.messages) + 1, now)
+        return self.messages.setdefault(message.id, kept)
+
+    def halted_by(self, thread: Thread) -> str | None:
+        rows = (self.standings.get(subject) for subject in thread.subjects)
+        row = next((row for row in rows if row and row.standing is not Standing.ACTIVE), None)
+        return row and f"{row.subject} is {row.standing}: {row.reason}"
+
+    def doubt(self, thread: str) -> int:
+        """What was asked and never answered stays charged; returns how many."""
+        asked = [
+            attempt
+            for attempts in self.attempts.values()
+            for attempt in attempts
+            if attempt.thread == thread and attempt.state is StepStatus.RESERVED
+        ]
+        for attempt in asked:
+            attempt.state = StepStatus.IN_DOUBT
+        for key, kept in self.steps.items():
+            if key[0] == thread and kept.step.status is StepStatus.RESERVED:
+                self.steps[key] = replace(kept, step=kept.step.model_copy(update={"status": StepStatus.IN_DOUBT}))
+        return len(asked)

@@ -1,0 +1,164 @@
+"""How items, entries, messages and steps travel to the database and back.
+
+Results and payloads travel as JSON text inside JSON: jsonb knows neither NUL nor lone surrogates, and what a program
+printed must come back as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, ROUND_UP, Decimal
+from typing import Any, cast
+
+from ledger.chain import compact, entry_payload, instant_text
+from ledger.store import Entry, Intent, Item, ItemResult, ItemStatus, Message, NewEntry, NewMessage, Receipt, Step
+from ledger.vocabulary import Json, StepStatus
+
+PLACES = Decimal("0.000000001")
+MOST = Decimal(10**9 - 1)
+_UNFIT = re.compile(r"(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An item in the form in which it is written."""
+
+    item: Item
+    amount: Decimal
+    """Bound of an intent, cost of a receipt, in the database's places."""
+    result: str
+    payloads: tuple[str, ...]
+    """Of the receipt's entries."""
+    text: str
+
+
+def money(amount: Decimal, *, up: bool = False) -> Decimal:
+    """The amount in the database's nine places; bounds are rounded up, costs to the nearest.
+
+    Raises:
+        ValueError: negative, or too large to be an amount of this system.
+    """
+    if not 0 <= amount < MOST:
+        raise ValueError(f"{amount} USD is no amount between 0 and {MOST}")
+    return amount.quantize(PLACES, rounding=ROUND_UP if up else ROUND_HALF_UP)
+
+
+def prepare(item: Item, now: datetime) -> Prepared:
+    """Make an item ready.
+
+    Raises:
+        LedgerError: one of its entries is not of its kind.
+        TypeError, ValueError, ArithmeticError: something in it cannot be written.
+    """
+    if isinstance(item, Intent):
+        bound = money(item.bound_usd, up=True)
+        return Prepared(item, bound, "null", (), _text({**_head(item), "item": "intent", "bound_usd": str(bound)}))
+    return _prepare_receipt(item, now)
+
+
+def _prepare_receipt(item: Receipt, now: datetime) -> Prepared:
+    if item.status not in (StepStatus.DONE, StepStatus.FAILED):
+        raise ValueError(f"a receipt is done or failed, not {item.status}")
+    cost = money(item.cost_usd)
+    result = compact(item.result)
+    payloads = tuple(entry_payload(entry, now) for entry in item.entries)
+    wire: dict[str, Json] = {
+        **_head(item),
+        "item": "receipt",
+        "kind": item.kind,
+        "status": item.status,
+        "result": result,
+        "model": item.model,
+        "usage": item.usage,
+        "cost_usd": str(cost),
+        "commit": item.commit,
+    }
+    if item.entries:
+        wire["entries"] = [_entry(*pair, now) for pair in zip(item.entries, payloads, strict=True)]
+    if item.outbox:
+        wire["outbox"] = [_message(message) for message in item.outbox]
+    if item.acknowledged:
+        wire["acknowledged"] = item.acknowledged
+    return Prepared(item, cost, result, payloads, _text(wire))
+
+
+def _head(item: Item) -> dict[str, Json]:
+    return {
+        "thread": item.thread,
+        "ordinal": item.ordinal,
+        "sub": item.sub,
+        "epoch": item.epoch,
+        "name": item.name,
+        "request_digest": item.request_digest,
+        "worker": item.worker,
+    }
+
+
+def _entry(entry: NewEntry, payload: str, at: datetime) -> dict[str, Json]:
+    return {
+        "project": entry.project,
+        "key": entry.key,
+        "kind": entry.kind,
+        "at": instant_text(at),
+        "payload": payload,
+    }
+
+
+def _message(message: NewMessage) -> dict[str, Json]:
+    return {**message.model_dump(exclude={"payload"}), "payload": compact(message.payload)}
+
+
+def _text(value: Json) -> str:
+    text = compact(value)
+    if "\\u" in text and _UNFIT.search(text):
+        raise ValueError("an id or name holds a NUL or half of a surrogate pair")
+    return text
+
+
+def entries_text(entries: Sequence[NewEntry], now: datetime) -> str:
+    """Raises LedgerError where a body does not fit its kind, ValueError where a name cannot be written."""
+    return _text([_entry(entry, entry_payload(entry, now), now) for entry in entries])
+
+
+def messages_text(messages: Sequence[NewMessage]) -> str:
+    """Raises TypeError or ValueError where a payload is no JSON."""
+    return _text([_message(message) for message in messages])
+
+
+def entry_of(row: dict[str, Any]) -> Entry:
+    """An entry from its columns; one whose payload was tampered with is handed on for `verify` to name."""
+    try:
+        body = json.loads(row["payload"])["body"]
+    except (ValueError, KeyError, TypeError):
+        body = None
+    fit: dict[str, Json] = cast("dict[str, Json]", body) if isinstance(body, dict) else {}
+    return Entry.model_validate({**row, "at": row["at"].astimezone(UTC), "body": fit})
+
+
+def message_of(row: dict[str, Any]) -> Message:
+    """A message from its columns."""
+    return Message.model_validate({**row, "at": row["at"].astimezone(UTC), "payload": json.loads(row["payload"])})
+
+
+def step_of(wire: dict[str, Any], result: str | None = None) -> Step:
+    """A step from `syndic.step_json`; `result` is its text where the database was not asked to send it back."""
+    text = wire.get("result") if result is None else result
+    step = Step.model_validate({**wire, "result": None if text is None else json.loads(text)})
+    times = {"started_at": step.started_at.astimezone(UTC)}
+    if step.finished_at is not None:
+        times["finished_at"] = step.finished_at.astimezone(UTC)
+    return step.model_copy(update=times)
+
+
+def answer_of(wire: dict[str, Any], prepared: Prepared) -> ItemResult:
+    """One answer of `syndic.apply`."""
+    status = ItemStatus(wire["status"])
+    step = wire.get("step")
+    if step is None:
+        return ItemResult(status=status, detail=wire.get("detail"))
+    own = prepared.result if status is ItemStatus.OK and isinstance(prepared.item, Receipt) else None
+    return ItemResult(status=status, step=step_of(step, own))

@@ -1,0 +1,246 @@
+"""The record in memory: the twin that tests use, held to Postgres by one conformance suite."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from ledger._memory_apply import apply_one
+from ledger._memory_state import Attempt, State, Thread
+from ledger._wire import entries_text, messages_text, money, prepare
+from ledger.chain import compact
+from ledger.clock import Clock, utc_now
+from ledger.errors import (
+    InvalidEntryError,
+    LeaseHeldError,
+    LeaseLostError,
+    LedgerError,
+    UnknownArtifactError,
+    UnknownScopeError,
+)
+from ledger.store import (
+    Budget,
+    Entry,
+    Head,
+    Item,
+    ItemResult,
+    ItemStatus,
+    Lease,
+    Message,
+    NewEntry,
+    NewMessage,
+    StandingRow,
+    Step,
+    ThreadInfo,
+    UsageRow,
+)
+from ledger.vocabulary import Standing, StepKind, StepStatus, Usage
+
+
+class MemoryStore:
+    """Keeps `ledger.store.Store` for as long as the process lives."""
+
+    def __init__(self, clock: Clock = utc_now) -> None:
+        self._clock = clock
+        self._state = State()
+
+    async def record(self, entries: Sequence[NewEntry]) -> list[Entry]:
+        now = self._clock()
+        try:
+            entries_text(entries, now)
+        except (TypeError, ValueError) as error:
+            raise InvalidEntryError(str(error)) from error
+        self._state.check_keys(tuple(entries))
+        return [self._state.append(entry, now) for entry in entries]
+
+    async def entries(self, project: str, *, after: int = 0, limit: int = 1000) -> list[Entry]:
+        return self._state.chains.get(project, [])[after : after + limit]
+
+    async def head(self, project: str) -> Head:
+        return self._state.head(project)
+
+    async def projects(self) -> list[str]:
+        return sorted(self._state.chains)
+
+    async def acquire_lease(self, info: ThreadInfo, holder: str, ttl: timedelta) -> Lease:
+        now = self._clock()
+        thread = self._state.threads.setdefault(info.thread, Thread(info))
+        if thread.holder not in (None, holder) and thread.expires_at and thread.expires_at > now:
+            raise LeaseHeldError(info.thread, str(thread.holder), (thread.expires_at - now).total_seconds())
+        self._state.doubt(info.thread)
+        thread.epoch, thread.holder, thread.expires_at = thread.epoch + 1, holder, now + ttl
+        return Lease(thread=info.thread, holder=holder, epoch=thread.epoch)
+
+    def _held(self, lease: Lease) -> Thread | None:
+        thread = self._state.threads.get(lease.thread)
+        held = thread and (thread.holder, thread.epoch) == (lease.holder, lease.epoch)
+        return thread if held else None
+
+    async def renew_lease(self, lease: Lease, ttl: timedelta) -> None:
+        thread = self._held(lease)
+        if thread is None:
+            raise LeaseLostError
+        thread.expires_at = self._clock() + ttl
+
+    async def release_lease(self, lease: Lease) -> None:
+        thread = self._held(lease)
+        if thread:
+            thread.holder = thread.expires_at = None
+
+    async def reconcile(self, project: str) -> int:
+        now = self._clock()
+        ended = [
+            thread
+            for thread in self._state.threads.values()
+            if thread.info.project == project and self._is_over(thread, now)
+        ]
+        for thread in ended:
+            self._state.doubt(thread.info.thread)
+            thread.epoch, thread.holder, thread.expires_at = thread.epoch + 1, None, None
+        return len(ended)
+
+    def _is_over(self, thread: Thread, now: datetime) -> bool:
+        if thread.expires_at is not None:
+            return thread.expires_at <= now
+        own = (attempt for attempt in self._attempts() if attempt.thread == thread.info.thread)
+        return any(attempt.state is StepStatus.RESERVED for attempt in own)
+
+    def _attempts(self) -> list[Attempt]:
+        return [attempt for _, attempts in sorted(self._state.attempts.items()) for attempt in attempts]
+
+    async def steps(self, thread: str) -> list[Step]:
+        return [kept.read() for key, kept in sorted(self._state.steps.items()) if key[0] == thread]
+
+    async def apply(self, items: Sequence[Item]) -> list[ItemResult]:
+        now = self._clock()
+        return [self._apply_one(item, now) for item in items]
+
+    def _apply_one(self, item: Item, now: datetime) -> ItemResult:
+        try:
+            prepared = prepare(item, now)
+        except (LedgerError, TypeError, ValueError, ArithmeticError) as error:
+            return ItemResult(status=ItemStatus.INVALID, detail=str(error)[:500])
+        return apply_one(self._state, prepared, now)
+
+    async def in_doubt(self, project: str) -> list[Step]:
+        return [
+            Step(
+                thread=attempt.thread,
+                ordinal=attempt.ordinal,
+                sub=attempt.sub,
+                kind=StepKind.MODEL,
+                name=attempt.name,
+                request_digest=attempt.request_digest,
+                status=StepStatus.IN_DOUBT,
+                cost_usd=attempt.bound,
+                worker=attempt.worker,
+                epoch=attempt.epoch,
+                attempt=attempt.attempt,
+                started_at=attempt.asked_at,
+            )
+            for attempt in self._attempts()
+            if attempt.state is StepStatus.IN_DOUBT and self._project_of(attempt) == project
+        ]
+
+    def _project_of(self, attempt: Attempt) -> str:
+        return self._state.threads[attempt.thread].info.project
+
+    async def open_budget(self, scope: str, limit_usd: Decimal | None) -> Budget:
+        parts = scope.split("/")
+        limit = None if limit_usd is None else money(limit_usd)
+        for node in ("/".join(parts[: n + 1]) for n in range(len(parts))):
+            fresh = Budget(
+                scope=node, limit_usd=limit if node == scope else None, reserved_usd=Decimal(0), spent_usd=Decimal(0)
+            )
+            self._state.budgets.setdefault(node, fresh)
+        return self._state.budgets[scope]
+
+    async def raise_budget(self, scope: str, limit_usd: Decimal) -> Budget:
+        node = await self.budget(scope)
+        self._state.budgets[scope] = node.model_copy(update={"limit_usd": money(limit_usd), "violated": False})
+        return self._state.budgets[scope]
+
+    async def budget(self, scope: str) -> Budget:
+        if scope not in self._state.budgets:
+            raise UnknownScopeError(f"there is no budget of scope {scope}")
+        return self._state.budgets[scope]
+
+    async def usage(self, project: str) -> list[UsageRow]:
+        groups: defaultdict[tuple[int, str, str, str, str], list[Attempt]] = defaultdict(list)
+        for attempt in self._attempts():
+            counts = attempt.state in (StepStatus.DONE, StepStatus.IN_DOUBT) or attempt.cost > 0
+            if counts and self._project_of(attempt) == project:
+                info = self._state.threads[attempt.thread].info
+                groups[info.sprint, info.task, info.role, info.agent, attempt.model or attempt.name].append(attempt)
+        return [_usage_row(group, attempts) for group, attempts in sorted(groups.items())]
+
+    async def put_artifact(self, content: bytes, media_type: str = "text/plain") -> str:
+        digest = hashlib.sha256(content).hexdigest()
+        self._state.artifacts.setdefault(digest, bytes(content))
+        return digest
+
+    async def get_artifact(self, digest: str) -> bytes:
+        if digest not in self._state.artifacts:
+            raise UnknownArtifactError(f"there is no artifact {digest}")
+        return self._state.artifacts[digest]
+
+    async def set_standing(self, subject: str, standing: Standing, reason: str) -> None:
+        known = self._state.standings.get(subject)
+        if known is None or (known.standing, known.reason) != (standing, reason):
+            row = StandingRow(subject=subject, standing=standing, reason=reason, at=self._clock())
+            self._state.standings[subject] = row
+
+    async def standing(self, subject: str) -> StandingRow | None:
+        return self._state.standings.get(subject)
+
+    async def post(self, messages: Sequence[NewMessage]) -> list[Message]:
+        now = self._clock()
+        try:
+            messages_text(messages)
+        except (TypeError, ValueError) as error:
+            raise LedgerError(f"a message cannot be written: {error}") from error
+        return [self._state.put_message(message, compact(message.payload), now).read() for message in messages]
+
+    async def undelivered(self, limit: int = 100) -> list[Message]:
+        return [kept.read() for kept in self._state.messages.values() if not kept.delivered][:limit]
+
+    async def mark_delivered(self, ids: Sequence[str]) -> None:
+        for name in ids:
+            if name in self._state.messages:
+                self._state.messages[name].delivered = True
+
+    async def redeliver(self) -> int:
+        again = [kept for kept in self._state.messages.values() if kept.delivered and kept.read_by_step is None]
+        for kept in again:
+            kept.delivered = False
+        return len(again)
+
+    async def inbox(self, project: str, agent: str) -> list[Message]:
+        return [
+            kept.read()
+            for kept in self._state.messages.values()
+            if (kept.message.project, kept.message.target, kept.read_by_step) == (project, agent, None)
+        ]
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def _usage_row(group: tuple[int, str, str, str, str], attempts: Sequence[Attempt]) -> UsageRow:
+    sprint, task, role, agent, model = group
+    doubted = [attempt for attempt in attempts if attempt.state is StepStatus.IN_DOUBT]
+    return UsageRow(
+        sprint=sprint,
+        task=task,
+        role=role,
+        agent=agent,
+        model=model,
+        calls=sum(attempt.state is StepStatus.DONE for attempt in attempts),
+        in_doubt=len(doubted),
+        prompt_tokens=sum((attempt.usage or Usage()).prompt_tokens for attempt in attempts),
+        completion_tokens=sum((attempt.usage or Usage()).completion_tokens for attempt in attempts),
+        cost_usd=sum((a.bound if a in doubted else a.cost for a in attempts), Decimal(0)),
+    )

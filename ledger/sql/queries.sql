@@ -1,0 +1,105 @@
+-- What ledger/postgres.py asks, by name. Everything that writes is a function of the schema.
+
+-- name: record
+SELECT project, seq, key, kind, at, payload, prev, hash FROM syndic.record(%(entries)s::jsonb);
+
+-- name: entries
+SELECT project, seq, key, kind, at, payload, prev, hash FROM syndic.entries
+ WHERE project = %(project)s AND seq > %(after)s ORDER BY seq LIMIT %(limit)s;
+
+-- name: head
+SELECT seq, hash FROM syndic.entries WHERE project = %(project)s ORDER BY seq DESC LIMIT 1;
+
+-- name: projects
+SELECT project FROM syndic.entries WHERE seq = 1 ORDER BY project;
+
+-- name: acquire_lease
+SELECT epoch, holder, seconds_left FROM syndic.acquire_lease(%(info)s::jsonb, %(holder)s, %(now)s, %(ttl)s);
+
+-- name: renew_lease
+SELECT syndic.renew_lease(%(thread)s, %(holder)s, %(epoch)s, %(expires)s) AS renewed;
+
+-- name: release_lease
+SELECT syndic.release_lease(%(thread)s, %(holder)s, %(epoch)s);
+
+-- name: reconcile
+SELECT syndic.reconcile(%(project)s, %(now)s) AS ended;
+
+-- name: steps
+SELECT syndic.step_json(s, true) AS step FROM syndic.steps AS s WHERE thread = %(thread)s ORDER BY ordinal, sub;
+
+-- name: apply
+SELECT syndic.apply(%(items)s::jsonb, %(now)s) AS answers;
+
+-- name: in_doubt
+SELECT thread, ordinal, sub, 'model' AS kind, name, request_digest, 'in_doubt' AS status, bound_usd AS cost_usd, worker, epoch,
+       attempt, asked_at AS started_at
+  FROM syndic.in_doubt WHERE project = %(project)s ORDER BY thread, ordinal, sub, attempt;
+
+-- name: open_budget
+SELECT scope, limit_usd, reserved_usd, spent_usd, violated FROM syndic.open_budget(%(scope)s, %(limit)s::numeric);
+
+-- name: raise_budget
+SELECT scope, limit_usd, reserved_usd, spent_usd, violated FROM syndic.raise_budget(%(scope)s, %(limit)s::numeric);
+
+-- name: budget
+SELECT scope, limit_usd, reserved_usd, spent_usd, violated FROM syndic.budgets WHERE scope = %(scope)s;
+
+-- name: usage
+SELECT sprint, task, role, agent, model, calls, in_doubt, prompt_tokens, completion_tokens, cost_usd
+  FROM syndic.usage WHERE project = %(project)s ORDER BY sprint, task, role, agent, model;
+
+-- name: put_artifact
+SELECT syndic.put_artifact(%(content)s, %(media_type)s) AS digest;
+
+-- name: get_artifact
+SELECT content FROM syndic.artifacts WHERE digest = %(digest)s;
+
+-- name: set_standing
+SELECT syndic.set_standing(%(subject)s, %(standing)s, %(reason)s, %(now)s);
+
+-- name: standing
+SELECT subject, standing, reason, at FROM syndic.standings WHERE subject = %(subject)s;
+
+-- name: post
+SELECT position, id, project, source, target, type, payload::text AS payload, correlation, at, read_by_step
+  FROM syndic.post(%(messages)s::jsonb, %(now)s);
+
+-- name: undelivered
+SELECT position, id, project, source, target, type, payload::text AS payload, correlation, at, read_by_step
+  FROM syndic.messages WHERE delivered_at IS NULL ORDER BY position LIMIT %(limit)s;
+
+-- name: mark_delivered
+SELECT syndic.mark_delivered(%(ids)s, %(now)s);
+
+-- name: redeliver
+SELECT syndic.redeliver() AS again;
+
+-- name: inbox
+SELECT position, id, project, source, target, type, payload::text AS payload, correlation, at, read_by_step
+  FROM syndic.messages
+ WHERE project = %(project)s AND target = %(agent)s AND read_by_step IS NULL ORDER BY position;
+
+-- name: migration_lock
+SELECT pg_advisory_xact_lock(1398361668, 0);
+
+-- name: migration_table
+CREATE SCHEMA IF NOT EXISTS syndic;
+CREATE TABLE IF NOT EXISTS syndic.migrations (
+    version integer PRIMARY KEY,
+    name text NOT NULL,
+    digest text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- name: migrations_exist
+SELECT to_regclass('syndic.migrations') IS NOT NULL AS present;
+
+-- name: migrations_applied
+SELECT version, name, digest FROM syndic.migrations ORDER BY version;
+
+-- name: migration_done
+INSERT INTO syndic.migrations (version, name, digest) VALUES (%(version)s, %(name)s, %(digest)s);
+
+-- name: role_exists
+SELECT 1 FROM pg_roles WHERE rolname = %(login)s;

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from ledger.chain import verify
+from ledger.errors import UnknownScopeError
+from ledger.store import ItemStatus, Lease, Store
+from tests.support.records import MINUTE, intent, receipt, thread
+
+
+@pytest.fixture
+async def lease(store: Store, project: str) -> Lease:
+    await store.open_budget(project, Decimal("1"))
+    await store.open_budget(f"{project}/s1/t", Decimal("0.50"))
+    return await store.acquire_lease(thread(project), "w1", MINUTE)
+
+
+async def test_opening_a_scope_creates_its_ancestors_and_keeps_existing_limits(store: Store, project: str) -> None:
+    made = await store.open_budget(f"{project}/s1/t", Decimal("2"))
+    again = await store.open_budget(f"{project}/s1/t", Decimal("3"))
+    assert made == again
+    assert again.limit_usd == 2
+    assert (await store.budget(f"{project}/s1")).limit_usd is None
+    assert (await store.budget(project)).limit_usd is None
+
+
+async def test_an_unknown_scope_is_an_error(store: Store, project: str) -> None:
+    with pytest.raises(UnknownScopeError):
+        await store.budget(project)
+    with pytest.raises(UnknownScopeError):
+        await store.raise_budget(project, Decimal(1))
+
+
+async def test_a_reservation_without_a_budget_is_invalid(store: Store, project: str) -> None:
+    lease = await store.acquire_lease(thread(project), "w1", MINUTE)
+    [answer] = await store.apply([intent(lease, 0)])
+    assert answer.status is ItemStatus.INVALID
+    assert f"{project}/s1/t" in (answer.detail or "")
+
+
+async def test_reservation_and_settlement_stand_on_every_ancestor(store: Store, project: str, lease: Lease) -> None:
+    scopes = [project, f"{project}/s1", f"{project}/s1/t"]
+    await store.apply([intent(lease, 0, "0.10"), intent(lease, 1, "0.20")])
+    assert {(await store.budget(scope)).reserved_usd for scope in scopes} == {Decimal("0.30")}
+    await store.apply([receipt(lease, 0, cost="0.01")])
+    for scope in scopes:
+        budget = await store.budget(scope)
+        assert (budget.reserved_usd, budget.spent_usd, budget.violated) == (Decimal("0.20"), Decimal("0.01"), False)
+
+
+async def test_the_limit_itself_may_be_used_up_and_no_more(store: Store, project: str, lease: Lease) -> None:
+    fits, over = await store.apply([intent(lease, 0, "0.50"), intent(lease, 1, "0.000000001")])
+    assert (fits.status, over.status) == (ItemStatus.OK, ItemStatus.OVER_BUDGET)
+    assert over.detail == (f"budget {project}/s1/t: limit 0.5 USD, spent 0, reserved 0.5, asked for 0.000000001")
+    assert len(await store.steps(lease.thread)) == 1
+
+
+async def test_an_ancestor_limits_too(store: Store, project: str, lease: Lease) -> None:
+    await store.open_budget(f"{project}/s1/u", None)
+    other = await store.acquire_lease(thread(project, task="u"), "w2", MINUTE)
+    fits, over = await store.apply([intent(other, 0, "0.80"), intent(lease, 0, "0.30")])
+    assert (fits.status, over.status) == (ItemStatus.OK, ItemStatus.OVER_BUDGET)
+    assert f"budget {project}:" in (over.detail or "")
+
+
+async def test_a_bound_is_rounded_up_to_what_can_be_written(store: Store, project: str, lease: Lease) -> None:
+    await store.apply([intent(lease, 0, "0.0000000001")])
+    assert (await store.budget(project)).reserved_usd == Decimal("0.000000001")
+
+
+async def test_a_bill_above_the_bound_is_recorded_and_blocks_what_follows(
+    store: Store, project: str, lease: Lease
+) -> None:
+    await store.apply([intent(lease, 0, "0.10")])
+    [settled] = await store.apply([receipt(lease, 0, cost="0.11")])
+    assert settled.status is ItemStatus.OK
+    [entry] = await store.entries(project)
+    assert verify([entry]).ok
+    assert entry.body == {
+        "scope": f"{project}/s1/t",
+        "thread": lease.thread,
+        "ordinal": 0,
+        "bound_usd": "0.1",
+        "cost_usd": "0.11",
+    }
+    [blocked] = await store.apply([intent(lease, 1)])
+    assert blocked.status is ItemStatus.BLOCKED
+    assert f"{project}/s1/t" in (blocked.detail or "")
+    budget = await store.budget(f"{project}/s1/t")
+    assert (budget.spent_usd, budget.reserved_usd, budget.violated) == (Decimal("0.11"), 0, True)
+
+
+async def test_a_violation_blocks_its_own_branch_of_the_tree(store: Store, project: str, lease: Lease) -> None:
+    await store.open_budget(f"{project}/s1/u", None)
+    other = await store.acquire_lease(thread(project, task="u"), "w2", MINUTE)
+    answers = await store.apply([intent(lease, 0), receipt(lease, 0, cost="0.2"), intent(lease, 1), intent(other, 0)])
+    assert [answer.status for answer in answers[2:]] == [ItemStatus.BLOCKED, ItemStatus.OK]
+
+
+async def test_raising_a_budget_clears_the_violation(store: Store, project: str, lease: Lease) -> None:
+    await store.apply([intent(lease, 0), receipt(lease, 0, cost="0.11")])
+    raised = await store.raise_budget(f"{project}/s1/t", Decimal("0.9"))
+    assert (raised.limit_usd, raised.violated) == (Decimal("0.9"), False)
+    assert (await store.apply([intent(lease, 1)]))[0].status is ItemStatus.OK
+
+
+async def test_usage_counts_answers_and_charges_doubt_at_its_bound(store: Store, project: str, lease: Lease) -> None:
+    await store.apply(
+        [
+            intent(lease, 0),
+            receipt(lease, 0),
+            intent(lease, 1),
+            receipt(lease, 1, cost="0.01"),
+            intent(lease, 2, "0.07"),
+        ]
+    )
+    await store.acquire_lease(thread(project), "w1", MINUTE)
+    [row] = await store.usage(project)
+    assert (row.sprint, row.task, row.role, row.agent, row.model) == (1, "t", "engineer", f"{project}-engineer-1", "m1")
+    assert (row.calls, row.in_doubt, row.prompt_tokens, row.completion_tokens) == (2, 1, 200, 40)
+    assert row.cost_usd == Decimal("0.12")
