@@ -1,0 +1,261 @@
+"""What a person can do with projects through a Temporal client; the CLI and the demo share it."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import BaseModel
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
+from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from ledger.vocabulary import Answer, Money, Record, project_workflow_id, sprint_workflow_id
+from workers.console import CommandError
+from workflows.contracts import (
+    ApprovalsView,
+    ApprovalView,
+    BoardView,
+    Control,
+    Decision,
+    ProjectReport,
+    ProjectSpec,
+    StatusView,
+    TaskView,
+)
+from workflows.options import WORKFLOW_QUEUE
+from workflows.visibility import INBOX_QUERY, PHASE, PROJECT
+
+if TYPE_CHECKING:
+    from workers.stack import Addresses
+
+PROJECT_TYPE = "Project"
+CONFIRM_SECONDS = 10.0
+POLL_SECONDS = 0.2
+
+V = TypeVar("V", bound=BaseModel)
+
+
+class ProjectLine(Record):
+    """One project of a listing."""
+
+    project: str
+    status: str
+    phase: str | None
+    started_at: datetime | None
+
+
+def temporal_command(addresses: Addresses, *arguments: str) -> list[str]:
+    """The `temporal` command line that does the same as ours.
+
+    Where the person's own profile or environment names Temporal, the `temporal` CLI reads the same and needs no address.
+    """
+    if addresses.profile is not None:
+        return ["temporal", *arguments]
+    at = [index for index, word in enumerate(arguments) if word.startswith("-")]
+    cut = at[0] if at else len(arguments)
+    where = ("--address", addresses.temporal, "--namespace", addresses.namespace)
+    return ["temporal", *arguments[:cut], *where, *arguments[cut:]]
+
+
+def decide_command(addresses: Addresses, approval: ApprovalView, by: str, answer: Answer = Answer.APPROVE) -> list[str]:
+    """The exact command line that answers a request."""
+    decision = Decision(approval=approval.id, decision=answer, by=by, digest=approval.digest)
+    payload = decision.model_dump_json(exclude_none=True, exclude_defaults=True)
+    signal = ("--workflow-id", approval.workflow_id, "--name", "decide", "--input", payload)
+    return temporal_command(addresses, "workflow", "signal", *signal)
+
+
+def quoted(command: Sequence[str]) -> str:
+    """A command line that can be pasted into a shell."""
+    return shlex.join(command)
+
+
+async def start_project(client: Client, spec: ProjectSpec, project: str) -> None:
+    """Start the project's workflow.
+
+    Raises:
+        CommandError: A project of that id is running.
+    """
+    try:
+        await client.start_workflow(
+            PROJECT_TYPE,
+            spec,
+            id=project_workflow_id(project),
+            task_queue=WORKFLOW_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            search_attributes=TypedSearchAttributes([SearchAttributePair(PROJECT, project)]),
+            static_summary=spec.goal.splitlines()[0][:180],
+        )
+    except WorkflowAlreadyStartedError:
+        raise CommandError(
+            f"project {project} is running already; see `syndic status {project}`, or leave project_id out for a new one"
+        ) from None
+
+
+async def projects(client: Client, limit: int = 200) -> list[ProjectLine]:
+    """Projects that the server still knows, newest first."""
+    found: list[ProjectLine] = []
+    async for run in client.list_workflows(f'WorkflowType="{PROJECT_TYPE}"', limit=limit):
+        found.append(
+            ProjectLine(
+                project=run.id.removeprefix("project/"),
+                status=run.status.name.lower() if run.status else "unknown",
+                phase=run.typed_search_attributes.get(PHASE),
+                started_at=run.start_time,
+            )
+        )
+    return list({line.project: line for line in reversed(found)}.values())[::-1]
+
+
+async def status(client: Client, project: str) -> StatusView:
+    """How a project stands."""
+    return await _ask(client, project_workflow_id(project), "status", StatusView)
+
+
+async def board(client: Client, project: str, sprint: int | None) -> tuple[TaskView, ...]:
+    """The tasks of a project; those of the sprint at work as the sprint itself sees them."""
+    tasks = {task.id: task for task in (await _ask(client, project_workflow_id(project), "board", BoardView)).tasks}
+    if sprint is not None:
+        try:
+            own = await _ask(client, sprint_workflow_id(project, sprint), "board", BoardView)
+        except CommandError:
+            return tuple(tasks.values())  # the sprint's workflow is not there yet
+        tasks |= {task.id: task for task in own.tasks}
+    return tuple(tasks.values())
+
+
+async def inbox(client: Client, project: str | None = None) -> list[ApprovalView]:
+    """Open requests of all running workflows, oldest first: one listing, then one query each."""
+    query = INBOX_QUERY if project is None else f'{INBOX_QUERY} AND SyndicProject="{project}"'
+    waiting = [run.id async for run in client.list_workflows(query)]
+    views = await asyncio.gather(*(_ask(client, workflow, "approvals", ApprovalsView) for workflow in waiting))
+    requests = {request.id: request for view in views for request in view.open}
+    return sorted(requests.values(), key=lambda request: request.requested_at)
+
+
+async def find_request(client: Client, name: str) -> ApprovalView:
+    """The open request with that id, or the only open one of a project.
+
+    Raises:
+        CommandError: None or several match.
+    """
+    waiting = await inbox(client)
+    matches = [request for request in waiting if request.id == name]
+    matches = matches or [request for request in waiting if _project_of(request.workflow_id) == name]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        ids = ", ".join(f"{request.id} ({request.kind})" for request in matches)
+        raise CommandError(f"project {name} waits for {len(matches)} decisions; name one of {ids}")
+    ids = ", ".join(request.id for request in waiting) or "none"
+    raise CommandError(f"nothing called {name!r} waits for a decision; open requests: {ids}")
+
+
+async def decide(client: Client, request: ApprovalView, decision: Decision) -> ApprovalView:
+    """Send the signal `decide` and see what became of it.
+
+    Raises:
+        CommandError: The decision was refused, with the recorded reason, or had no effect within ten seconds.
+    """
+    handle = client.get_workflow_handle(request.workflow_id)
+    before = await _ask(client, request.workflow_id, "approvals", ApprovalsView)
+    await handle.signal("decide", decision)
+    async for view in _polled(client, request.workflow_id):
+        if decided := next((item for item in view.decided if item.id == request.id), None):
+            return decided
+        if refused := [item for item in view.refused if item not in before.refused and item.message == "decide"]:
+            raise CommandError(f"the decision was refused: {refused[-1].reason}")
+    raise CommandError(
+        f"the decision was sent, and {request.workflow_id} has not acted on it yet; is a worker running?"
+    )
+
+
+async def control(client: Client, project: str, name: str, by: str, reason: str) -> None:
+    """Send `pause` or `resume`."""
+    handle = client.get_workflow_handle(project_workflow_id(project))
+    try:
+        await handle.signal(name, Control(by=by, reason=reason))
+    except RPCError as error:
+        raise await _explain(client, project, error) from None
+
+
+async def cancel(client: Client, project: str) -> None:
+    """Ask the project to stop; it cleans up, keeps what is merged and marks the record."""
+    try:
+        await client.get_workflow_handle(project_workflow_id(project)).cancel()
+    except RPCError as error:
+        raise await _explain(client, project, error) from None
+
+
+async def outcome(client: Client, project: str) -> ProjectReport | None:
+    """The report of a project that has ended; None while it runs.
+
+    Raises:
+        CommandError: It failed, was cancelled or terminated without a report.
+    """
+    handle: WorkflowHandle[object, ProjectReport] = client.get_workflow_handle(
+        project_workflow_id(project), result_type=ProjectReport
+    )
+    try:
+        if (await handle.describe()).status in (None, WorkflowExecutionStatus.RUNNING):
+            return None
+        return await handle.result()
+    except RPCError as error:
+        raise await _explain(client, project, error) from None
+    except WorkflowFailureError as error:
+        raise CommandError(f"project {project} ended: {_root_cause(error)}") from None
+
+
+async def _ask(client: Client, workflow: str, query: str, answer: type[V]) -> V:
+    handle = client.get_workflow_handle(workflow)
+    try:
+        return await handle.query(query, result_type=answer)
+    except RPCError as error:
+        raise await _explain(client, _project_of(workflow), error) from None
+
+
+async def _polled(client: Client, workflow: str) -> AsyncIterator[ApprovalsView]:
+    deadline = asyncio.get_running_loop().time() + CONFIRM_SECONDS
+    while asyncio.get_running_loop().time() < deadline:
+        yield await _ask(client, workflow, "approvals", ApprovalsView)
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _explain(client: Client, project: str, error: RPCError) -> CommandError:
+    if error.status == RPCStatusCode.NOT_FOUND:
+        return await _unknown(client, project, error)
+    if error.status in (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
+        return CommandError(
+            f"no worker answers for project {project}; start one with `syndic worker` ({error.message})"
+        )
+    return CommandError(f"Temporal answered: {error.message}")
+
+
+async def _unknown(client: Client, project: str, error: RPCError) -> CommandError:
+    known = [line.project for line in await projects(client)]
+    if project in known:
+        return CommandError(f"project {project} has ended ({error.message}); see `syndic status {project}`")
+    near = get_close_matches(project, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known projects: {', '.join(known[:10]) or 'none yet'}"
+    return CommandError(f"there is no project {project!r}; {hint}")
+
+
+def _project_of(workflow: str) -> str:
+    return workflow.split("/")[1] if "/" in workflow else workflow
+
+
+def _root_cause(error: BaseException) -> str:
+    while (cause := getattr(error, "cause", None)) is not None:
+        error = cause
+    return getattr(error, "message", None) or str(error)
+
+
+def money(amount: Money) -> str:
+    """US dollars with as many places as a model call needs."""
+    return f"${amount:.4f}" if amount and amount < 1 else f"${amount:.2f}"
