@@ -38,6 +38,8 @@ class ProjectOpened(Record):
     """The branch's name, or the commit's where HEAD is detached."""
     warnings: tuple[str, ...] = ()
     """Such as uncommitted changes in the person's checkout, which are not part of the work."""
+    models: dict[str, tuple[str, ...]] = {}
+    """Chains that the workers are set to use where the brief names none."""
 
 
 class PrepareTarget(Record):

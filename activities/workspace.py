@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from temporalio import activity
 
@@ -42,8 +43,9 @@ DIFF_BYTES = 200_000
 class Workspaces(WorkspaceActivities):
     """Thin: each method calls the noun that does the work."""
 
-    def __init__(self, deps: AgentDeps) -> None:
+    def __init__(self, deps: AgentDeps, models: Mapping[str, tuple[str, ...]] | None = None) -> None:
         self._deps = deps
+        self._models = dict(models or {})
 
     def _git(self, project: str) -> GitStore:
         return GitStore(self._deps.layout.repository(project))
@@ -55,7 +57,8 @@ class Workspaces(WorkspaceActivities):
             with translated():
                 git = self._git(request.project)
                 await git.create()
-                await git.check_deliverable(request.repository, project_branch(request.project))
+                if await git.head(project_branch(request.project)) is None:
+                    await git.check_deliverable(request.repository, project_branch(request.project))
                 fetched = await git.fetch(request.repository, request.base)
                 body = events.ProjectOpened(
                     goal=request.goal,
@@ -73,7 +76,7 @@ class Workspaces(WorkspaceActivities):
                 if await git.head(project_branch(request.project)) is None:
                     await git.create_branch(project_branch(request.project), opened.commit)
                 await self._deps.store.open_budget(project_scope(request.project), request.budget_usd)
-        return ProjectOpened(commit=opened.commit, base=opened.base, warnings=fetched.warnings)
+        return ProjectOpened(commit=opened.commit, base=opened.base, warnings=fetched.warnings, models=self._models)
 
     @activity.defn(name="prepare_target")
     async def prepare_target(self, request: PrepareTarget) -> TargetReport:

@@ -58,7 +58,7 @@ def _part(queue: str, dependencies: Dependencies) -> Served:
         )
     if queue == AGENTS_QUEUE:
         return Served(queue, [], [AgentRuns(dependencies.agents).agent_run])
-    work = Workspaces(dependencies.agents)
+    work = Workspaces(dependencies.agents, dependencies.settings.models)
     return Served(
         queue,
         [],
