@@ -103,10 +103,12 @@ class ModelError(AgentError):
 class ModelUnavailableError(ModelError):
     """No model of the chain can answer at the moment."""
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, retry_after: float | None = None, *, may_be_billed: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         """Seconds after which the provider wants to be asked again."""
+        self.may_be_billed = may_be_billed
+        """The request was sent and its answer lost: it may stand on the provider's bill."""
 
 
 class ModelRefusedError(ModelError):

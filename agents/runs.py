@@ -40,6 +40,8 @@ class AgentRun(Record):
     budget_scope: str
     answer: str | None = None
     """A person's answer to this run's question; read as an input step."""
+    answer_to: str | None = None
+    """The outcome's `question_id` that is answered; without it, an answer that the journal holds already is not used again."""
 
 
 class AgentOutcome(Record):
@@ -52,6 +54,7 @@ class AgentOutcome(Record):
     artifact: ArtifactRef | None = None
     question: str | None = None
     """What a person is asked (`needs_human`), or why it was refused."""
+    question_id: str | None = None
     to_role: Role | None = None
     commit: str | None = None
     """Head of the branch after the run's last served receipt."""

@@ -1,0 +1,99 @@
+"""The live feed: what agents do, as it happens, on one Redis stream a project. Nothing is decided on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, cast
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from ledger.clock import Clock, utc_now
+from ledger.vocabulary import Json, Record
+
+log = structlog.get_logger(__name__)
+
+MAX_EVENTS = 10_000
+"""Roughly how many events a project's stream keeps."""
+
+BEGINNING = "0-0"
+
+
+class FeedEvent(Record):
+    """One event as a reader gets it; `id` is where to go on."""
+
+    id: str
+    event: dict[str, Json]
+
+
+def feed_key(project: str) -> str:
+    # The braces keep a project's streams on one node of a Redis cluster.
+    return f"syndic:{{{project}}}:feed"
+
+
+class Feed:
+    """Publishes and reads events. A feed that cannot be written never stops work: it is logged and counted."""
+
+    def __init__(self, redis: Redis, clock: Clock = utc_now) -> None:
+        self._redis = redis
+        self._clock = clock
+        self.failures = 0
+        """Events that could not be published since the start."""
+
+    async def publish(self, project: str, event: Mapping[str, Json]) -> None:
+        """Append an event; `at` is added where it is missing."""
+        stamped = {"at": self._clock().isoformat(), **event}
+        body = json.dumps(stamped, ensure_ascii=True, default=str)
+        try:
+            await self._redis.xadd(feed_key(project), {"event": body}, maxlen=MAX_EVENTS, approximate=True)
+        except (RedisError, OSError) as error:
+            self.failures += 1
+            log.warning("feed_unavailable", project=project, error=str(error)[:200], failures=self.failures)
+
+    async def read(self, project: str, after: str = BEGINNING, block_ms: int | None = None) -> AsyncIterator[FeedEvent]:
+        """Events after an id, oldest first.
+
+        Args:
+            project: Whose feed.
+            after: The id of the last event that was seen; `$` for what comes from now on.
+            block_ms: None ends after what is there; otherwise wait this long for each next event, for ever again.
+
+        Raises:
+            RedisError: The feed cannot be read; go on later after the last id.
+        """
+        position = after
+        while True:
+            answer = await self._redis.xread({feed_key(project): position}, count=100, block=block_ms)
+            rows = stream_rows(answer)
+            for identifier, fields in rows:
+                position = identifier
+                yield FeedEvent(id=identifier, event=_event(fields))
+            if not rows and block_ms is None:
+                return
+
+
+def stream_rows(answer: Any) -> list[tuple[str, dict[str, str]]]:
+    """The entries of an XREAD or XREADGROUP answer, in either protocol version, decoded or not.
+
+    An entry that was trimmed while it was pending has no fields.
+    """
+    streams = answer.values() if isinstance(answer, dict) else [pair[1] for pair in answer or ()]
+    rows: list[tuple[str, dict[str, str]]] = []
+    for entries in streams:
+        flat = entries[0] if entries and isinstance(entries[0], list) else entries
+        rows += [(_text(key), {_text(k): _text(v) for k, v in (fields or {}).items()}) for key, fields in flat]
+    return rows
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _event(fields: Mapping[str, str]) -> dict[str, Json]:
+    try:
+        event = json.loads(fields.get("event", "{}"))
+    except ValueError:
+        return {"type": "unreadable"}
+    return cast("dict[str, Json]", event) if isinstance(event, dict) else {"type": "unreadable"}

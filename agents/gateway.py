@@ -1,0 +1,234 @@
+"""The way to models, and the only module that imports LiteLLM: chains, failover, upper bounds, usage and cost.
+
+LiteLLM's own retries are off: Temporal owns them. Importing takes seconds, which is why workers import before they poll.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from decimal import ROUND_UP, Decimal
+from typing import Any
+
+# LiteLLM reads this one variable while it is imported, and without it fetches its price list from the network.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+import litellm
+import structlog
+from litellm.exceptions import BadRequestError
+from litellm.llms.custom_httpx.async_client_cleanup import close_litellm_async_clients
+from litellm.llms.custom_llm import CustomLLM
+from litellm.types.utils import Choices, Message, ModelResponse
+from litellm.types.utils import Usage as BilledUsage
+
+from agents.errors import ModelError, ModelRefusedError, ModelUnavailableError
+from agents.model_failures import Trouble, trouble_of
+from agents.model_keys import Access, KeySource, Wanted
+from agents.models import ModelAnswer, ModelRequest, ToolCall
+from agents.pricing import Price, dearest_price, prompt_tokens_bound
+from agents.roles import OFFLINE_MODEL
+from ledger.vocabulary import Json, Usage
+
+log = structlog.get_logger(__name__)
+
+CALL_TIMEOUT = timedelta(minutes=5)
+MARGIN = Decimal("1.1")
+_PLACES = Decimal("1e-9")
+_OFFLINE_PROVIDER = OFFLINE_MODEL.partition("/")[0]
+
+
+class Gateway:
+    """Asks the models of a chain, first choice first, and says beforehand what that can cost at most."""
+
+    def __init__(
+        self, keys: KeySource, *, prices: Mapping[str, Price] | None = None, timeout: timedelta = CALL_TIMEOUT
+    ) -> None:
+        self._keys = keys
+        self._prices = dict(prices or {})
+        self._timeout = timeout
+        _configure()
+
+    async def warm(self) -> None:
+        """Make LiteLLM import what it imports late, so that the first call after a restart does not wait for it."""
+        tool = {"type": "function", "function": {"name": "none", "parameters": {"type": "object", "properties": {}}}}
+        await self.complete(ModelRequest(purpose="warm", messages=(), tools=(tool,)), (OFFLINE_MODEL,), 0)
+
+    def bound(self, request: ModelRequest, chain: Sequence[str]) -> Decimal:
+        """Upper bound in US dollars of one call to any model of the chain.
+
+        Raises:
+            UnpricedModelError: A model's price is not known.
+        """
+        paid = [self._price(model) for model in chain if model != OFFLINE_MODEL]
+        tokens = prompt_tokens_bound(request) if paid else 0
+        costs = (price.prompt * tokens + price.completion * request.max_tokens + price.request for price in paid)
+        return (max(costs, default=Decimal(0)) * MARGIN).quantize(_PLACES, ROUND_UP)
+
+    async def complete(self, request: ModelRequest, chain: Sequence[str], offset: int = 0) -> ModelAnswer:
+        """Ask the chain from `offset` on (its last model where it is shorter) until one answers.
+
+        Raises:
+            ModelUnavailableError: None can answer now; carries the provider's Retry-After in seconds.
+            ModelRefusedError: A provider refuses the request or the key as such.
+            NoModelKeyError: There is no key for a model.
+        """
+        troubles: list[Trouble] = []
+        for model in chain[min(offset, len(chain) - 1) :]:
+            try:
+                return await self._ask(model, request)
+            except _FailoverError as error:
+                troubles.append(error.trouble)
+                log.warning("model_failed_over", model=model, reason=error.trouble.text)
+        raise _verdict(troubles)
+
+    async def close(self) -> None:
+        """Close LiteLLM's connections."""
+        await close_litellm_async_clients()
+
+    async def _ask(self, model: str, request: ModelRequest) -> ModelAnswer:
+        access = Access() if model == OFFLINE_MODEL else await self._keys.access(_wanted(model))
+        try:
+            async with asyncio.timeout(self._timeout.total_seconds()):
+                response = await litellm.acompletion(**self._arguments(model, request, access))
+            return self._answer(model, response)
+        except ModelError:
+            raise
+        except Exception as error:
+            # LiteLLM documents no common base for what its providers raise; the one place that sorts it is here.
+            trouble = trouble_of(error, model, access.api_key)
+        if trouble.key_refused:
+            self._keys.refused()
+        if trouble.final:
+            raise ModelRefusedError(trouble.text)
+        raise _FailoverError(trouble)
+
+    def _price(self, model: str) -> Price:
+        return self._prices.get(model) or dearest_price(model, _rates(model))
+
+    def _arguments(self, model: str, request: ModelRequest, access: Access) -> dict[str, Any]:
+        arguments: dict[str, Any] = {
+            "model": model,
+            "messages": [dict(message) for message in request.messages],
+            "max_tokens": min(request.max_tokens, _rates(model).get("max_output_tokens") or request.max_tokens),
+            "num_retries": 0,
+            "max_retries": 0,
+            "timeout": self._timeout.total_seconds(),
+            "drop_params": True,
+            "api_key": access.api_key,
+            "api_base": access.api_base,
+        }
+        if request.tools:
+            arguments |= {"tools": [dict(tool) for tool in request.tools], "tool_choice": request.tool_choice}
+        return {name: value for name, value in arguments.items() if value is not None}
+
+    def _answer(self, model: str, response: Any) -> ModelAnswer:
+        choice = response.choices[0]
+        calls = tuple(
+            ToolCall(
+                id=call.id or f"call-{index}", name=call.function.name or "", arguments=call.function.arguments or ""
+            )
+            for index, call in enumerate(choice.message.tool_calls or ())
+        )
+        text = choice.message.content or ""
+        if choice.finish_reason == "content_filter" and not calls and not text:
+            raise _FailoverError(Trouble(f"{model}: the answer was filtered", request_bound=True))
+        usage = _usage(response)
+        return ModelAnswer(
+            text=text, tool_calls=calls, model=model, finish_reason=choice.finish_reason or "stop", usage=usage,
+            cost_usd=self._cost(model, response, usage),
+        )  # fmt: skip
+
+    def _cost(self, model: str, response: Any, usage: Usage) -> Decimal:
+        if model == OFFLINE_MODEL:
+            return Decimal(0)
+        if (price := self._prices.get(model)) is not None:
+            cost = price.prompt * usage.prompt_tokens + price.completion * usage.completion_tokens + price.request
+        else:
+            cost = Decimal(str(litellm.completion_cost(completion_response=response, model=model)))
+        return cost.quantize(_PLACES, ROUND_UP)
+
+
+class _FailoverError(Exception):
+    """The next model of the chain may do better."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble.text)
+        self.trouble = trouble
+
+
+def _verdict(troubles: Sequence[Trouble]) -> ModelError:
+    text = "; ".join(trouble.text for trouble in troubles)
+    if all(trouble.request_bound for trouble in troubles):
+        return ModelRefusedError(text)
+    waits = [trouble.retry_after for trouble in troubles if trouble.retry_after is not None]
+    lost = any(trouble.may_be_billed for trouble in troubles)
+    return ModelUnavailableError(text, min(waits, default=None), may_be_billed=lost)
+
+
+class OfflineProvider(CustomLLM):
+    """The rule-based maintainer behind LiteLLM's interface for providers of one's own."""
+
+    async def acompletion(  # pyright: ignore[reportIncompatibleMethodOverride] LiteLLM passes keywords only
+        self,
+        *,
+        messages: list[dict[str, Json]],
+        model_response: ModelResponse,
+        optional_params: dict[str, Any],
+        **_: Any,
+    ) -> ModelResponse:
+        # Imported here: it parses and ranks source code, which only workers that serve offline agents need.
+        from agents.offline.maintainer import respond
+
+        draft = await asyncio.to_thread(respond, messages, optional_params.get("tools") or [])
+        calls = [
+            {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": call["arguments"]}}
+            for call in draft.tool_calls
+        ]
+        message = Message(role="assistant", content=draft.text, tool_calls=calls or None)
+        reason = "tool_calls" if calls else "stop"
+        model_response.choices = [Choices(finish_reason=reason, index=0, message=message)]
+        # No tokens were billed; without this LiteLLM would estimate some.
+        setattr(model_response, "usage", BilledUsage(prompt_tokens=0, completion_tokens=0, total_tokens=0))  # noqa: B010
+        return model_response
+
+
+def _configure() -> None:
+    litellm.suppress_debug_info = True
+    # aiohttp sessions outlive their loop noisily; httpx closes with `close`.
+    litellm.disable_aiohttp_transport = True
+    if not any(item["provider"] == _OFFLINE_PROVIDER for item in litellm.custom_provider_map):
+        litellm.custom_provider_map.append({"provider": _OFFLINE_PROVIDER, "custom_handler": OfflineProvider()})
+
+
+def _wanted(model: str) -> Wanted:
+    try:
+        provider = litellm.get_llm_provider(model)[1]
+    except BadRequestError:
+        raise ModelRefusedError(f"LiteLLM knows no provider for model {model}; write it as provider/model") from None
+    missing = litellm.validate_environment(model).get("missing_keys") or ()
+    return Wanted(model, provider, tuple(missing))
+
+
+def _rates(model: str) -> Mapping[str, Any]:
+    try:
+        key = litellm.get_model_info(model)["key"]
+    except Exception:
+        # LiteLLM raises a bare Exception for a model that it does not list: it has no rates.
+        return {}
+    return litellm.model_cost.get(key, {})
+
+
+def _usage(response: Any) -> Usage:
+    usage = getattr(response, "usage", None)
+    prompt, completion = (
+        getattr(usage, "prompt_tokens_details", None),
+        getattr(usage, "completion_tokens_details", None),
+    )
+    return Usage(
+        prompt_tokens=getattr(usage, "prompt_tokens", 0) or 0,
+        completion_tokens=getattr(usage, "completion_tokens", 0) or 0,
+        cached_tokens=getattr(prompt, "cached_tokens", 0) or 0,
+        reasoning_tokens=getattr(completion, "reasoning_tokens", 0) or 0,
+    )

@@ -1,0 +1,107 @@
+"""The node `think`: hear what others say, ask the model once, notice when a run goes in circles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langgraph.runtime import Runtime
+
+from agents.assignments import Feedback
+from agents.context import Chat, note, request
+from agents.messages import as_feedback
+from agents.models import ModelAnswer, ToolCall
+from agents.state import Ending, RunContext, RunState
+from agents.steps import Reading
+from ledger.chain import digest
+from ledger.vocabulary import OutcomeKind, StepKind
+
+INBOX = "inbox"
+REPEATS_TOLD = 3
+"""The same calls so often in a row, and the model is told; once more, and the run has failed."""
+
+NUDGE = Feedback(
+    source="syndic",
+    text="Your answer held no tool call, so nothing happened. Go on with a tool, or end with `finish`, `refuse` or `escalate`.",
+)
+
+
+async def think(state: RunState, runtime: Runtime[RunContext]) -> dict[str, Any]:
+    """One turn: at most one input step for the inbox, then one model step."""
+    run = runtime.context
+    if state["turns"] >= run.request.max_steps:
+        return {"ending": failed(f"no result after {state['turns']} model calls")}
+    ordinal, heard = await hear(run, state["ordinal"])
+    messages = [*state["messages"], *heard]
+    asked = request(run.assignment.work, messages, [tool.schema() for tool in run.offered.values()], run.window)
+    chain = run.request.chain
+    answer = await run.steps.model(
+        ordinal,
+        run.assignment.work,
+        asked,
+        lambda: run.gateway.bound(asked, chain),
+        lambda: run.gateway.complete(asked, chain, run.request.chain_offset),
+    )
+    delta = {"messages": [*heard, said(answer)], "ordinal": ordinal + 1, "turns": state["turns"] + 1}
+    return delta | _judge_turn(state, answer)
+
+
+async def hear(run: RunContext, ordinal: int) -> tuple[int, list[Chat]]:
+    """Read the inbox as an input step, if there is anything in it; returns the next ordinal and what was said.
+
+    Whether a turn began with an input step is on the journal: a turn whose model step is known began without one, or with
+    the one before it, and replays that way whatever lies in the inbox now.
+    """
+    known = run.steps.known(ordinal)
+    unread = await run.mailbox.unread() if known is None else []
+    if not unread and (known is None or known.kind is not StepKind.INPUT):
+        return ordinal, []
+
+    async def read() -> Reading:
+        value = [as_feedback(message).model_dump(mode="json") for message in unread]
+        return Reading(value, acknowledged=tuple(message.id for message in unread))
+
+    heard = await run.steps.input(ordinal, INBOX, read)
+    if unread:
+        await run.mailbox.settle()
+    return ordinal + 1, [note(Feedback.model_validate(item)) for item in heard]
+
+
+def said(answer: ModelAnswer) -> Chat:
+    """The answer as the conversation keeps it."""
+    message: Chat = {"role": "assistant", "content": answer.text or None}
+    if answer.tool_calls:
+        message["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in answer.tool_calls
+        ]
+    return message
+
+
+def _judge_turn(state: RunState, answer: ModelAnswer) -> dict[str, Any]:
+    if not answer.tool_calls:
+        if state["nudged"]:
+            return {"calls": [], "ending": failed("the model answered twice without a tool call")}
+        return {"calls": [], "nudged": True}
+    signature = _signature(answer.tool_calls)
+    repeats = state["repeats"] + 1 if signature == state["signature"] else 1
+    ending = failed(f"the model made the same call {repeats} times") if repeats > REPEATS_TOLD else None
+    return {"calls": list(answer.tool_calls), "signature": signature, "repeats": repeats, "ending": ending}
+
+
+def _signature(calls: tuple[ToolCall, ...]) -> str:
+    return digest([[call.name, call.arguments] for call in calls])
+
+
+def failed(summary: str) -> Ending:
+    return Ending(kind=OutcomeKind.FAILED, summary=summary)
+
+
+def after_think(state: RunState) -> str:
+    if state["ending"] is not None:
+        return "error"
+    return "act" if state["calls"] else "nudge"
+
+
+async def nudge(state: RunState) -> dict[str, Any]:
+    """Say once that an answer without a tool call achieves nothing."""
+    return {"messages": [note(NUDGE)]}

@@ -1,0 +1,280 @@
+"""The step protocol: what the journal holds is served, everything else is done for real and committed before it is used.
+
+One `Steps` belongs to one run of one thread. It knows nothing of graphs or providers: callers hand it the coroutine that
+does the real thing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Protocol, TypeVar
+
+from agents.errors import (
+    DivergenceError,
+    HaltedError,
+    InvalidStepError,
+    LostLeaseError,
+    ModelError,
+    ModelUnavailableError,
+    OverBudgetError,
+)
+from agents.models import ModelAnswer, ModelRequest, ToolCall
+from agents.receipts import Pen, StepKey
+from agents.tools.base import ToolResult
+from ledger.chain import digest
+from ledger.store import Item, ItemResult, ItemStatus, NewEntry, NewMessage, Receipt, Step
+from ledger.vocabulary import Json, StepKind, StepStatus
+
+T = TypeVar("T")
+
+Submit = Callable[[Item], Awaitable[ItemResult]]
+"""Commits one item; `ledger.journal.GroupCommit.submit`."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an input step read, and what its commit says about messages."""
+
+    value: Json
+    outbox: tuple[NewMessage, ...] = ()
+    acknowledged: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Performed:
+    """What a tool step did; `commit` where it changed files."""
+
+    result: ToolResult
+    commit: str | None = None
+    outbox: tuple[NewMessage, ...] = ()
+
+
+class Judged(Protocol):
+    """A policy's decision on a tool call."""
+
+    @property
+    def allowed(self) -> bool: ...
+    @property
+    def reason(self) -> str: ...
+
+
+class Observer(Protocol):
+    """Told about steps that are done for real; what is served happened before and is not told again."""
+
+    def begins(self, key: StepKey) -> None: ...
+    def ended(self, receipt: Receipt) -> None: ...
+
+
+class Guard(Protocol):
+    """Says whether a run may go on."""
+
+    def check(self) -> None:
+        """May another step start? Raises RunStoppedError, HaltedError or LostLeaseError."""
+        ...
+
+    def holds(self) -> bool:
+        """Whether the thread is still this run's own."""
+        ...
+
+
+@dataclass
+class Totals:
+    """What the thread amounts to so far, served steps included. `commit` is the last one that a step made."""
+
+    steps: int = 0
+    model_calls: int = 0
+    cost_usd: Decimal = Decimal(0)
+    commit: str | None = None
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """What one run's steps are connected to.
+
+    `before_first_real` gets the last served commit (None where no served step changed files) and brings the worktree
+    there; it runs once, before anything is done for real.
+    """
+
+    pen: Pen
+    submit: Submit
+    record: Callable[[Sequence[NewEntry]], Awaitable[object]]
+    guard: Guard
+    observer: Observer
+    before_first_real: Callable[[str | None], Awaitable[None]]
+
+
+class Steps:
+    """The steps of one run. `served` is the thread's journal as it stood when the lease was taken."""
+
+    def __init__(self, served: Sequence[Step], wiring: Wiring) -> None:
+        self.totals = Totals()
+        self._wiring = wiring
+        self._journal = {(step.ordinal, step.sub): step for step in served}
+        self._opened = False
+        self._opening = asyncio.Lock()
+        for step in served:
+            if step.status is StepStatus.DONE:
+                self._count(step.kind, step.cost_usd, step.commit)
+
+    def known(self, ordinal: int, sub: int = 0) -> Step | None:
+        """The journal's step at a place, whatever its status: an attempt without a result still says what was asked."""
+        return self._journal.get((ordinal, sub))
+
+    def known_inputs(self, name: str) -> list[Json]:
+        """What the journal holds of one kind of input, in order."""
+        found = (step for _, step in sorted(self._journal.items()))
+        return [step.result for step in found if step.kind is StepKind.INPUT and step.name == name]
+
+    async def input(self, ordinal: int, name: str, read: Callable[[], Awaitable[Reading]]) -> Json:
+        """Read something from outside the run once; every replay sees the same value."""
+        key = StepKey(ordinal, 0, StepKind.INPUT, name, digest({"input": name}))
+        if (step := await self._serve(key)) is not None:
+            return step.result
+        await self._begin(key)
+        reading = await read()
+        receipt = self._wiring.pen.receipt(key, reading.value, outbox=reading.outbox, acknowledged=reading.acknowledged)
+        return await self._commit(key, receipt)
+
+    async def model(
+        self,
+        ordinal: int,
+        name: str,
+        request: ModelRequest,
+        bound_usd: Callable[[], Decimal],
+        ask: Callable[[], Awaitable[ModelAnswer]],
+    ) -> ModelAnswer:
+        """Ask a model: reserve the bound, call, settle. A call in flight finishes and is journaled even when cancelled.
+
+        Raises:
+            HaltedError: Nothing was asked; so with OverBudgetError, LostLeaseError and RunStoppedError.
+            ModelError: The call failed. The reservation is released and the step stays open, except where the provider
+                may have answered: then the attempt stays charged and becomes in-doubt with the next lease.
+        """
+        key = StepKey(ordinal, 0, StepKind.MODEL, name, digest(request.model_dump(mode="json")))
+        if (step := await self._serve(key)) is not None:
+            return ModelAnswer.model_validate(step.result)
+        await self._begin(key)
+        return ModelAnswer.model_validate(await _finishing(self._ask(key, bound_usd(), ask)))
+
+    async def tool(
+        self,
+        ordinal: int,
+        sub: int,
+        call: ToolCall,
+        arguments: Json,
+        decide: Callable[[], Judged],
+        perform: Callable[[], Awaitable[Performed]],
+    ) -> ToolResult:
+        """Make a tool call, or record why policy refused it.
+
+        `decide` and `perform` are called only where the journal has no result: both look at the worktree as it stands.
+        `perform` commits file effects before it returns.
+        """
+        key = StepKey(ordinal, sub, StepKind.TOOL, call.name, digest({"tool": call.name, "arguments": arguments}))
+        if (step := await self._serve(key)) is not None:
+            return ToolResult.model_validate(step.result)
+        await self._begin(key)
+        decision = decide()
+        done = await perform() if decision.allowed else Performed(refusal(decision.reason))
+        receipt = self._wiring.pen.receipt(
+            key, done.result.model_dump(mode="json"), commit=done.commit, outbox=done.outbox,
+            allowed=decision.allowed, reason=decision.reason,
+        )  # fmt: skip
+        return ToolResult.model_validate(await self._commit(key, receipt))
+
+    async def _serve(self, key: StepKey) -> Step | None:
+        step = self._journal.get((key.ordinal, key.sub))
+        if step is None:
+            return None
+        if (step.kind, step.name, step.request_digest) != (key.kind, key.name, key.digest):
+            await self._diverge(key, f"the journal holds {step.kind} {step.name}, the run asks {key.kind} {key.name}")
+        return step if step.status is StepStatus.DONE else None
+
+    async def _begin(self, key: StepKey) -> None:
+        self._wiring.guard.check()
+        async with self._opening:
+            if not self._opened:
+                await self._wiring.before_first_real(self.totals.commit)
+                self._opened = True
+        self._wiring.observer.begins(key)
+
+    async def _ask(self, key: StepKey, bound_usd: Decimal, ask: Callable[[], Awaitable[ModelAnswer]]) -> Json:
+        result = await self._wiring.submit(self._wiring.pen.intent(key, bound_usd))
+        if result.status is ItemStatus.SERVED and result.step is not None:
+            return self._keep(result.step)
+        await self._refuse(key, result)
+        try:
+            answer = await ask()
+        except ModelError as error:
+            if not (isinstance(error, ModelUnavailableError) and error.may_be_billed):
+                await self._wiring.submit(self._wiring.pen.failure(key, error))
+            raise
+        return await self._commit(key, self._wiring.pen.receipt(key, answer.model_dump(mode="json"), answer=answer))
+
+    async def _commit(self, key: StepKey, receipt: Receipt) -> Json:
+        result = await self._wiring.submit(receipt)
+        if result.status is ItemStatus.LATE:
+            raise LostLeaseError
+        if result.status is ItemStatus.SERVED and result.step is not None:
+            return self._keep(result.step)
+        await self._refuse(key, result)
+        self._count(receipt.kind, receipt.cost_usd, receipt.commit)
+        self._wiring.observer.ended(receipt)
+        return receipt.result
+
+    def _keep(self, step: Step) -> Json:
+        self._journal[step.ordinal, step.sub] = step
+        self._count(step.kind, step.cost_usd, step.commit)
+        return step.result
+
+    async def _refuse(self, key: StepKey, result: ItemResult) -> None:
+        match result.status:
+            case ItemStatus.LOST_LEASE:
+                raise LostLeaseError
+            case ItemStatus.HALTED:
+                raise HaltedError(result.detail)
+            case ItemStatus.OVER_BUDGET | ItemStatus.BLOCKED:
+                raise OverBudgetError(result.detail)
+            case ItemStatus.DIVERGED:
+                await self._diverge(key, result.detail or "the request differs")
+            case ItemStatus.INVALID:
+                raise InvalidStepError(result.detail)
+            case _:
+                return
+
+    async def _diverge(self, key: StepKey, detail: str) -> None:
+        await self._wiring.record([self._wiring.pen.diverged(key, detail)])
+        raise DivergenceError(self._wiring.pen.info.thread, key.ordinal, detail)
+
+    def _count(self, kind: StepKind, cost_usd: Decimal, commit: str | None) -> None:
+        self.totals.steps += 1
+        self.totals.model_calls += kind is StepKind.MODEL
+        self.totals.cost_usd += cost_usd
+        self.totals.commit = commit or self.totals.commit
+
+
+def refusal(reason: str) -> ToolResult:
+    """What the model reads when policy refused its call."""
+    return failed({"refused": True, "reason": reason})
+
+
+def failed(content: dict[str, Json]) -> ToolResult:
+    """A result that tells the model what went wrong."""
+    return ToolResult(ok=False, content=json.dumps(content, ensure_ascii=False))
+
+
+async def _finishing(work: Coroutine[Any, Any, T]) -> T:
+    """Await to the end even when cancelled, then pass the cancellation on: what was asked is paid for and must be kept."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if not task.done():
+            await asyncio.wait([task])
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise asyncio.CancelledError from error
+        raise
