@@ -47,6 +47,10 @@ def _run() -> None:
         app()
     except WorkersError as error:
         sys.stderr.write(f"error: {error}\n")
+        if "workers.client" in sys.modules:
+            from workers.client import exit_process
+
+            exit_process(error.exit_code)
         sys.exit(error.exit_code)
 
 
