@@ -70,6 +70,19 @@ class Carried(Record):
     refused_messages: tuple[str, ...] = ()
     paused: bool = False
     autonomy: Autonomy
+    head: str | None = None
+    """Where the next sprint starts."""
+    started_at: datetime | None = None
+    """When the first run of the project began: `timeout_minutes` counts from here."""
+    warnings: tuple[str, ...] = ()
+    merged: tuple[int, ...] = ()
+    """Sprints that are on the project branch."""
+    model_calls: int = 0
+    cost_usd: Decimal = Decimal(0)
+    budget_usd: Money | None = None
+    """The limit as a person raised it."""
+    feedback: tuple[Feedback, ...] = ()
+    """What persons said and no agent has been told yet."""
 
 
 class ProjectSpec(Brief):
@@ -114,12 +127,20 @@ class SprintSpec(Record):
     baseline: ArtifactRef
     baseline_commit: str
     documents: tuple[ArtifactRef, ...] = ()
+    earlier: dict[str, tuple[ArtifactRef, ...]] = {}
+    """Documents of tasks of earlier sprints by task id, for tasks that depend on them."""
+    feedback: tuple[Feedback, ...] = ()
+    """What a person said about the sprint before; every task is told."""
     models: dict[str, tuple[str, ...]] = {}
     mode: Mode
+    merge: bool = True
+    """False: accepted changes stay on their task branches (`dry_run`, or a repository without gates)."""
     autonomy: Autonomy
     max_parallel: int
     max_steps: int
     approval_timeout_minutes: int
+    budget_usd: Money | None = None
+    """The project's limit, shown when more money is asked for."""
     paused: bool = False
 
 
@@ -145,6 +166,9 @@ class TaskSpec(Brief):
     mode: Mode = Mode.AUTO
     autonomy: Autonomy = Autonomy.MILESTONE
     budget_usd: Money | None = None
+    """Alone: the project's budget. Under a sprint: the project's limit, shown when more money is asked for."""
+    place: int | None = None
+    """Place in the plan; neighbours get agents of different names."""
     max_steps: int = 60
     approval_timeout_minutes: int = 7 * 24 * 60
     paused: bool = False

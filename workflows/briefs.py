@@ -1,0 +1,132 @@
+"""From what a person wrote to what activities take: gates, addresses, plans and their faults. Pure."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection, Mapping, Sequence
+
+from agents.assignments import Plan, PlannedSprint, PlannedTask
+from agents.target import GateSpec
+from ledger.vocabulary import Record, Role, TaskKind
+from workflows import schedule
+from workflows.contracts import GateBrief, ProjectSpec
+
+_ADDRESS = re.compile(
+    r"project/([a-z0-9][a-z0-9-]{0,47})(?:/sprint/([1-9]\d{0,5})(?:/task/([a-z0-9][a-z0-9-]{0,47}))?)?"
+)
+
+WRITERS = frozenset({Role.ENGINEER, Role.DEVOPS})
+"""Roles whose tier lets them change files."""
+
+PRODUCERS = WRITERS | {Role.ANALYST, Role.QA, Role.ARCHITECT}
+
+EVERYTHING = ("**",)
+
+
+class BriefError(ValueError):
+    """The brief cannot be worked on."""
+
+
+class Address(Record):
+    """What a workflow id names."""
+
+    project: str
+    sprint: int | None = None
+    task: str | None = None
+
+
+def address_of(workflow_id: str) -> Address | None:
+    """Parse `project/<project>[/sprint/<n>[/task/<task>]]`; None for any other id."""
+    match = _ADDRESS.fullmatch(workflow_id)
+    if match is None:
+        return None
+    return Address(project=match[1], sprint=int(match[2]) if match[2] else None, task=match[3])
+
+
+def gate_specs(gates: Sequence[GateBrief] | None) -> tuple[GateSpec, ...] | None:
+    """Gates as they are run; None stays None, which means: detect them.
+
+    Raises:
+        BriefError: a command that no shell could split, an empty one, or a name used twice.
+    """
+    if gates is None:
+        return None
+    names = [gate.name for gate in gates]
+    if len(set(names)) != len(names):
+        raise BriefError(f"gates: names must differ, got {', '.join(names)}")
+    return tuple(_gate(gate) for gate in gates)
+
+
+def _gate(gate: GateBrief) -> GateSpec:
+    try:
+        argv = tuple(shlex.split(gate.run))
+    except ValueError as error:
+        raise BriefError(f"gate {gate.name!r}: {error} in {gate.run!r}") from None
+    if not argv:
+        raise BriefError(f"gate {gate.name!r}: there is nothing to run")
+    return GateSpec(name=gate.name, kind=gate.kind, argv=argv, timeout_s=gate.timeout_s)
+
+
+def check_models(models: Mapping[str, Sequence[str]]) -> None:
+    """Raises BriefError for a key that is no role, and for an empty chain."""
+    known = ["default", *(role.value for role in Role)]
+    for name, chain in models.items():
+        if name not in known:
+            raise BriefError(f"models: {name!r} is no role; known: {', '.join(known)}")
+        if not chain or not all(chain):
+            raise BriefError(f"models: the chain of {name!r} is empty")
+
+
+def fixed_plan(spec: ProjectSpec) -> Plan | None:
+    """The plan of a brief that lists its tasks; None where the architect plans.
+
+    Raises:
+        BriefError: a cycle, an unknown dependency or a role that cannot do its task.
+    """
+    if not spec.tasks:
+        return None
+    tasks = tuple(
+        PlannedTask.model_validate({**task.model_dump(), "title": task.title or task.instructions.splitlines()[0][:80]})
+        for task in spec.tasks
+    )
+    plan = Plan(summary=f"{len(tasks)} tasks as briefed", sprints=(PlannedSprint(goal=spec.goal, tasks=tasks),))
+    if faults := plan_faults(plan, spec.max_sprints):
+        raise BriefError("tasks: " + "; ".join(faults))
+    return plan
+
+
+def plan_faults(plan: Plan, sprints_left: int, known: Collection[str] = ()) -> list[str]:
+    """Why a plan cannot be carried out; empty when it can. `known` are the tasks of earlier sprints."""
+    faults: list[str] = []
+    if len(plan.sprints) > sprints_left:
+        faults.append(f"the plan has {len(plan.sprints)} sprints, {sprints_left} are left")
+    earlier = list(known)
+    for sprint in plan.sprints:
+        faults += schedule.problems(sprint.tasks, earlier)
+        faults += [fault for task in sprint.tasks if (fault := _role_fault(task))]
+        earlier += [task.id for task in sprint.tasks]
+    return faults
+
+
+def _role_fault(task: PlannedTask) -> str | None:
+    if task.kind is TaskKind.CHANGE and task.role not in WRITERS:
+        return f"task {task.id!r} changes files, which the role {task.role.value} may not"
+    if task.role not in PRODUCERS:
+        return f"task {task.id!r}: the role {task.role.value} takes no tasks"
+    return None
+
+
+def within(scope: tuple[str, ...], plan: Plan) -> Plan:
+    """The plan with the brief's scope on every task that names none of its own."""
+    if scope == EVERYTHING:
+        return plan
+    sprints = tuple(
+        sprint.model_copy(update={"tasks": tuple(_narrowed(task, scope) for task in sprint.tasks)})
+        for sprint in plan.sprints
+    )
+    return plan.model_copy(update={"sprints": sprints})
+
+
+def _narrowed(task: PlannedTask, scope: tuple[str, ...]) -> PlannedTask:
+    return task.model_copy(update={"scope": scope}) if task.scope == EVERYTHING else task

@@ -1,0 +1,168 @@
+"""Runs agents for a workflow: through pauses, empty budgets and questions, to an outcome the workflow can judge."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+from activities.contracts import AgentActivities, OpenBudget, RecordActivities
+from agents.assignments import Feedback
+from agents.runs import AgentOutcome, AgentRun
+from ledger.store import NewMessage
+from ledger.vocabulary import Answer, ApprovalKind, Json, OutcomeKind, project_scope, thread_id
+from workflows import options
+from workflows.contracts import FeedbackNote
+from workflows.lifecycle import Lifecycle, together
+
+STANDSTILLS = 3
+"""How often a run may come back paused while nobody paused this workflow, before it counts as failed."""
+
+QUESTIONS = 5
+"""How many questions one run may ask."""
+
+
+class Crew:
+    """The agents at work for one workflow."""
+
+    def __init__(self, life: Lifecycle) -> None:
+        self._life = life
+        self._money = asyncio.Lock()
+        self._raises = 0
+        self.at_work: dict[str, str] = {}
+        """Thread -> agent id."""
+        self._notes = 0
+
+    async def engage(self, run: AgentRun, text: str) -> AgentOutcome:
+        """Run one agent until it finishes, refuses, fails or hands over.
+
+        What only needs patience or a person is dealt with here, and the same thread goes on: a pause, an empty budget, a
+        question. A failed activity comes back as the outcome `failed`.
+        """
+        thread = thread_id(run.project, run.sprint, run.task, run.lineage)
+        self.at_work[thread] = run.agent
+        try:
+            return await self._until_decided(run, thread, text)
+        finally:
+            del self.at_work[thread]
+
+    def tell(self, note: FeedbackNote) -> bool:
+        """Post a person's words to every agent at work; False when nobody is."""
+        self._notes += 1
+        words = Feedback(source=f"person:{note.by}", text=note.text)
+        for place, agent in enumerate(dict.fromkeys(self.at_work.values())):
+            self._life.recorder.post(
+                NewMessage(
+                    id=self._life.recorder.key(f"feedback-{self._notes}-{place}"),
+                    project=self._life.project,
+                    source=words.source,
+                    target=agent,
+                    type="feedback",
+                    payload=words.model_dump(mode="json"),
+                )
+            )
+        return bool(self.at_work)
+
+    async def _until_decided(self, run: AgentRun, thread: str, text: str) -> AgentOutcome:
+        standstills = questions = 0
+        while True:
+            await self._life.clearance()
+            raises = self._raises
+            outcome = await self._once(run, thread, text)
+            self._life.tally.count(outcome)
+            self._life.refresh()
+            if outcome.kind is OutcomeKind.PAUSED and standstills < STANDSTILLS:
+                standstills += not await self._pause_known()
+            elif outcome.kind is OutcomeKind.OVER_BUDGET:
+                if not await self._more_money(run, outcome, raises):
+                    return _failed(outcome, "the budget is spent and was not raised")
+            elif outcome.kind is OutcomeKind.NEEDS_HUMAN and questions < QUESTIONS:
+                questions += 1
+                answer = await self._answer(run, outcome)
+                if answer is None:
+                    return _failed(
+                        outcome, f"a person was asked and did not help: {outcome.question or outcome.summary}"
+                    )
+                run = run.model_copy(update={"answer": answer})
+            elif outcome.kind in (OutcomeKind.PAUSED, OutcomeKind.NEEDS_HUMAN):
+                return _failed(outcome, f"{outcome.kind.value}: {outcome.summary}")
+            else:
+                return outcome
+
+    async def _once(self, run: AgentRun, thread: str, text: str) -> AgentOutcome:
+        try:
+            # What is waiting for the ledger goes along instead of holding the agent up.
+            work = self._life.call(AgentActivities.agent_run, run, options.AGENT_RUN, text)
+            outcome, _ = await together(work, self._life.recorder.flush())
+            return outcome
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            return AgentOutcome(kind=OutcomeKind.FAILED, thread=thread, summary=cause_of(error))
+
+    async def _pause_known(self) -> bool:
+        """Whether the pause that an agent met has been told to this workflow too."""
+        try:
+            await workflow.wait_condition(
+                lambda: self._life.paused, timeout=options.PAUSE_NEWS, timeout_summary="news of a pause"
+            )
+        except TimeoutError:
+            return False
+        return True
+
+    async def _more_money(self, run: AgentRun, outcome: AgentOutcome, raises: int) -> bool:
+        """Ask once for all agents that ran out; True when there is more than before."""
+        async with self._money:
+            if self._raises != raises:
+                return True
+            limit = self._life.budget_usd
+            subject: dict[str, Json] = {
+                "scope": project_scope(run.project),
+                "limit_usd": None if limit is None else str(limit),
+                "cost_usd": str(self._life.tally.cost_usd),
+                "thread": outcome.thread,
+            }
+            decision = await self._life.ask(
+                ApprovalKind.BUDGET,
+                subject,
+                text=f"{run.agent} needs more budget: {outcome.summary}",
+                on_approve="the project's budget becomes budget_usd and the agent goes on",
+                on_reject="the work that ran out of budget fails",
+            )
+            if decision is None or decision.decision is not Answer.APPROVE or decision.budget_usd is None:
+                return False
+            await self._raise(run.project, decision.budget_usd)
+            return True
+
+    async def _raise(self, project: str, limit: Decimal) -> None:
+        request = OpenBudget(scope=project_scope(project), limit_usd=limit, raised=True)
+        await self._life.call(RecordActivities.open_budget, request, options.RECORD, f"budget {limit} USD")
+        self._life.budget_usd = limit
+        self._raises += 1
+
+    async def _answer(self, run: AgentRun, outcome: AgentOutcome) -> str | None:
+        question = outcome.question or outcome.summary
+        decision = await self._life.ask(
+            ApprovalKind.ESCALATION,
+            {"agent": run.agent, "thread": outcome.thread, "question": question},
+            text=f"{run.agent} asks: {question}",
+            on_approve="the agent goes on with your comment as the answer",
+            on_reject="this attempt fails",
+        )
+        if decision is None or decision.decision is Answer.REJECT:
+            return None
+        return decision.comment or "Yes, go on."
+
+
+def cause_of(error: BaseException) -> str:
+    """The innermost message of a failed activity or child, in one bounded line."""
+    while isinstance(error, Exception) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    name = f"{error.type}: " if isinstance(error, ApplicationError) and error.type else ""
+    return f"{name}{error}"[:600]
+
+
+def _failed(outcome: AgentOutcome, reason: str) -> AgentOutcome:
+    return outcome.model_copy(update={"kind": OutcomeKind.FAILED, "summary": reason})

@@ -1,0 +1,412 @@
+"""What the three workflows share: message intake, pause, approvals, orderly stops, and what people see."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.common import RawValue
+from temporalio.exceptions import FailureError
+from temporalio.workflow import ActivityConfig, ChildWorkflowHandle
+
+from activities.contracts import ChangeStanding, RecordActivities
+from ledger.events import (
+    ApprovalExpired,
+    ApprovalRequested,
+    DecisionMade,
+    Event,
+    MessageApplied,
+    MessageRefused,
+    PhaseChanged,
+)
+from ledger.vocabulary import ApprovalKind, Autonomy, Brief, Json, Mode, Phase, Record, Standing
+from workflows import messages, options
+from workflows.approvals import ApprovalBook, Ruling
+from workflows.calls import perform
+from workflows.contracts import (
+    ApprovalsView,
+    ApprovalView,
+    AutonomyChange,
+    BoardView,
+    Control,
+    Decision,
+    DecisionEffect,
+    FeedbackNote,
+    RefusalView,
+    StatusView,
+    TaskView,
+)
+from workflows.recorder import Recorder
+from workflows.tally import Tally
+from workflows.visibility import Visibility, summary
+
+EVENTS_KEPT = 20
+REFUSALS_KEPT = 200
+
+T = TypeVar("T")
+Request = TypeVar("Request", bound=Record)
+Result = TypeVar("Result")
+
+
+class Stopped(Exception):
+    """Work was ended from outside: `cancelled` or `timeout`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Lifecycle:
+    """Base of `Project`, `Sprint` and `AgentTask`: the one dynamic signal handler, queries, and what they act on."""
+
+    role: str | None = None
+
+    def __init__(self) -> None:
+        self.workflow_id = workflow.info().workflow_id
+        self.project = ""
+        self.subject = ""
+        self.sprint_number: int | None = None
+        self.phase = Phase.DISCOVERY
+        self.detail = ""
+        self.mode = Mode.AUTO
+        self.autonomy = Autonomy.MILESTONE
+        self.paused = False
+        self.stopping: str | None = None
+        self.budget_usd: Decimal | None = None
+        self.approval_ttl = timedelta(days=7)
+        self.book = ApprovalBook(self.workflow_id)
+        self.recorder = Recorder()
+        self.tally = Tally()
+        self.children: dict[str, ChildWorkflowHandle[Any, Any]] = {}
+        self.happened: list[str] = []
+        self.refused: list[RefusalView] = []
+        self._visibility = Visibility()
+        self._controls = asyncio.Lock()
+
+    # What each workflow adds.
+
+    def tasks(self) -> tuple[TaskView, ...]:
+        """The board."""
+        return ()
+
+    async def take_feedback(self, note: FeedbackNote) -> str | None:
+        """Bring a person's words to whom they concern; returns why that is not possible, or None."""
+        raise NotImplementedError
+
+    # Messages and queries.
+
+    @workflow.signal(dynamic=True)
+    async def on_signal(self, name: str, values: Sequence[RawValue]) -> None:
+        """Every signal. Parses, applies or refuses on the record; raises for none."""
+        message = messages.parse_signal(name, values)
+        try:
+            if isinstance(message, messages.Refusal):
+                self.refuse(name, message.reason, message.sender)
+            elif isinstance(message, Decision):
+                self._decide(message, "signal")
+            else:
+                await self._apply(name, message)
+            await self._settle()
+        except FailureError as error:
+            # Raised here it would end the workflow; the entries that could not be written are tried again at the next flush.
+            self.refuse(name, messages.bounded(str(error)), None)
+
+    @workflow.update(dynamic=True)
+    async def on_update(self, name: str, values: Sequence[RawValue]) -> DecisionEffect:
+        """The update `decide_now`: like the signal `decide`, with an answer."""
+        message = messages.parse_update(name, values)
+        if isinstance(message, Decision):
+            answer = self._decide(message, "update")
+        else:
+            reason = message.reason if isinstance(message, messages.Refusal) else "not an update"
+            self.refuse(name, reason, None)
+            answer = DecisionEffect(refusal=reason)
+        self.refresh()
+        return answer
+
+    @workflow.query(name="status")
+    def on_status(self) -> StatusView:
+        """Phase, pause, open approvals, progress and cost."""
+        return self.status()
+
+    @workflow.query(name="approvals")
+    def on_approvals(self) -> ApprovalsView:
+        """Open and decided requests, and the messages that were refused."""
+        return ApprovalsView(open=self.book.open, decided=self.book.decided, refused=tuple(self.refused))
+
+    @workflow.query(name="board")
+    def on_board(self) -> BoardView:
+        """The tasks and how they stand."""
+        return BoardView(sprint=self.sprint_number, tasks=self.tasks())
+
+    def status(self) -> StatusView:
+        tasks = self.tasks()
+        return StatusView(
+            project=self.project,
+            workflow_id=self.workflow_id,
+            phase=Phase.PAUSED if self.paused and self.phase not in ENDED else self.phase,
+            detail=self.detail,
+            mode=self.mode,
+            autonomy=self.autonomy,
+            paused=self.paused,
+            awaiting=self.book.open,
+            refused=len(self.refused),
+            sprint=self.sprint_number,
+            tasks_done=sum(task.state not in UNDONE for task in tasks),
+            tasks_total=len(tasks),
+            cost_usd=self.tally.cost_usd,
+            budget_usd=self.budget_usd,
+            events=tuple(self.happened),
+        )
+
+    # What happened.
+
+    def open(self, project: str, subject: str, chapter: str = "") -> None:
+        """Name what this workflow is about; must come before anything is recorded."""
+        self.project = project
+        self.subject = subject
+        self.recorder.open(project, chapter)
+
+    def enter(self, phase: Phase, detail: str = "") -> None:
+        """Go to another phase, on the record."""
+        self.phase, self.detail = phase, detail
+        self.note(
+            PhaseChanged(workflow_id=self.workflow_id, phase=phase.value, detail=detail), f"{phase.value} {detail}"
+        )
+        self.refresh()
+
+    def note(self, event: Event, text: str = "", feed: dict[str, Json] | None = None) -> None:
+        """Put an event on the ledger with the next flush; `text` is shown among the last events."""
+        self.recorder.note(event, feed)
+        if text:
+            self.remark(text)
+
+    def remark(self, text: str) -> None:
+        """Show something among the last events that an activity has put on the ledger already."""
+        at = workflow.now().strftime("%H:%M:%S")
+        self.happened = [*self.happened, f"{at} {summary(text)}"][-EVENTS_KEPT:]
+
+    def refuse(self, name: str, reason: str, sender: str | None) -> None:
+        """Put a message that is not applied on the record."""
+        name = messages.bounded(name, messages.NAME_LIMIT)
+        view = RefusalView(at=workflow.now(), message=name, reason=reason, sender=sender)
+        self.refused = [*self.refused, view][-REFUSALS_KEPT:]
+        event = MessageRefused(workflow_id=self.workflow_id, message=name, reason=reason, sender=sender)
+        self.note(event, f"refused {name}: {reason}")
+
+    def refresh(self) -> None:
+        """Publish the present state where people look."""
+        if self.project:
+            self._visibility.publish(self.status(), self.tasks(), self.role)
+
+    # Doing things.
+
+    async def call(
+        self,
+        activity: Callable[[Any, Request], Awaitable[Result]],
+        request: Request,
+        config: ActivityConfig,
+        text: str,
+    ) -> Result:
+        """Run an activity with its summary; nothing is begun, and no result used, once the workflow stops."""
+        self.check()
+        result = await perform(activity, request, config, text)
+        self.check()
+        return result
+
+    def check(self) -> None:
+        """Raises CancelledError once the workflow stops: a cancellation may arrive with a result and get lost."""
+        if self.stopping is not None:
+            raise asyncio.CancelledError(self.stopping)
+
+    async def clearance(self) -> None:
+        """Wait while the workflow is paused."""
+        await workflow.wait_condition(lambda: not self.paused)
+
+    async def ask(
+        self, kind: ApprovalKind, subject: dict[str, Json], *, text: str, on_approve: str, on_reject: str
+    ) -> Decision | None:
+        """Ask a person and wait; None when nobody answered in time."""
+        view = self.book.request(
+            kind,
+            subject,
+            summary=summary(text),
+            on_approve=on_approve,
+            on_reject=on_reject,
+            now=workflow.now(),
+            ttl=self.approval_ttl,
+        )
+        self.note(_requested(view), f"asks for {view.id}: {view.summary}")
+        self.refresh()
+        await self.recorder.flush()
+        try:
+            await workflow.wait_condition(
+                lambda: self.book.settled(view.id),
+                timeout=view.expires_at - workflow.now(),
+                timeout_summary=f"{view.id} expires",
+            )
+        except TimeoutError:
+            self.book.expire(view.id)
+            expired = ApprovalExpired(workflow_id=self.workflow_id, approval=view.id, approval_kind=kind.value)
+            self.note(expired, f"{view.id} expired")
+        self.check()
+        self.refresh()
+        await self.recorder.flush()
+        return self.book.decision(view.id)
+
+    async def supervise(self, work: Coroutine[Any, Any, T], deadline: datetime | None = None) -> T:
+        """Run `work` to its end, or stop it in order on cancellation or at the deadline.
+
+        Raises:
+            Stopped: the work was ended; everything it had begun has ended as well.
+        """
+        main = asyncio.create_task(work)
+        alarm = asyncio.create_task(_alarm(deadline))
+        try:
+            await workflow.wait([main, alarm], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self.stopping = "cancelled"
+        if not main.done():
+            self.stopping = self.stopping or "timeout"
+            main.cancel()
+        alarm.cancel()
+        await workflow.wait([main, alarm])
+        if self.stopping is not None:
+            raise Stopped(self.stopping)
+        return main.result()
+
+    async def finish(self, phase: Phase, detail: str) -> None:
+        """The last thing a workflow does: nobody is awaited any more, everything is written down."""
+        self.book.withdraw()
+        self.paused = False
+        self.enter(phase, detail)
+        await self.recorder.flush()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        await self.recorder.flush()
+
+    async def tell_children(self, signal: str, message: Brief) -> None:
+        """Pass a signal on to the children at work; one that has just ended needs it no more."""
+        for child in list(self.children.values()):
+            try:
+                await child.signal(signal, message)
+            except FailureError as error:
+                workflow.logger.info("child_not_signalled", extra={"child": child.id, "error": str(error)})
+
+    # Applying messages.
+
+    def _decide(self, decision: Decision, channel: str) -> DecisionEffect:
+        ruling = self.book.decide(decision, workflow.now())
+        if ruling.first:
+            self._record_ruling(decision, ruling, channel)
+        return ruling.answer
+
+    def _record_ruling(self, decision: Decision, ruling: Ruling, channel: str) -> None:
+        view = ruling.approval
+        if view is None or ruling.answer.refusal is not None:
+            name = "decide" if channel == "signal" else "decide_now"
+            self.refuse(name, messages.bounded(ruling.answer.refusal or ""), decision.by)
+            return
+        event = DecisionMade(
+            workflow_id=self.workflow_id,
+            approval=view.id,
+            approval_kind=view.kind.value,
+            decision=decision.decision.value,
+            claimed_by=decision.by,
+            digest=view.digest,
+            comment=decision.comment,
+            channel=channel,
+        )
+        self.note(event, f"{view.id} {view.state} by {decision.by} (claimed)")
+
+    async def _apply(self, name: str, message: Brief) -> None:
+        if not self.project or self.phase in ENDED:
+            self.refuse(name, "the workflow is not at work", None)
+            return
+        async with self._controls:
+            # One at a time and in order of arrival: a pause must not overtake the resume that came after it.
+            if isinstance(message, Control):
+                reason = await (self._pause(message) if name == "pause" else self._resume(message))
+                text, sender = message.reason, message.by
+            elif isinstance(message, FeedbackNote):
+                reason, text, sender = await self.take_feedback(message), message.text, message.by
+            else:
+                assert isinstance(message, AutonomyChange)
+                reason, text, sender = None, message.autonomy.value, message.by
+                self.autonomy = message.autonomy
+                await self.tell_children(name, message)
+        if reason is not None:
+            self.refuse(name, reason, sender)
+            return
+        applied = MessageApplied(workflow_id=self.workflow_id, message=name, claimed_by=sender, text=text)
+        self.note(applied, f"{name} by {sender} (claimed) {text}")
+
+    async def _pause(self, control: Control) -> str | None:
+        if self.paused:
+            return "already paused"
+        self.paused = True
+        self.refresh()
+        await self.stand(Standing.PAUSED, control.reason, control.by)
+        await self.tell_children("pause", control)
+        return None
+
+    async def _resume(self, control: Control) -> str | None:
+        if not self.paused:
+            return "not paused"
+        await self.stand(Standing.ACTIVE, control.reason, control.by)
+        self.paused = False
+        await self.tell_children("resume", control)
+        return None
+
+    async def stand(self, standing: Standing, reason: str, by: str) -> None:
+        """Let the store allow or forbid new steps for everything under this workflow."""
+        request = ChangeStanding(
+            project=self.project,
+            subject=self.subject,
+            standing=standing,
+            reason=reason,
+            by=by,
+            key=self.recorder.key(f"standing-{standing.value}"),
+        )
+        await perform(RecordActivities.change_standing, request, options.RECORD, f"{self.subject}: {standing.value}")
+
+    async def _settle(self) -> None:
+        self.refresh()
+        await self.recorder.flush()
+
+
+ENDED = frozenset({Phase.DONE, Phase.FAILED, Phase.CANCELLED})
+UNDONE = frozenset({"waiting", "running"})
+
+
+async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Run side by side, wait for all, then raise the first failure: nothing is left running behind a failure."""
+    running = [asyncio.create_task(coroutine) for coroutine in work]
+    try:
+        await workflow.wait(running)
+    except asyncio.CancelledError:
+        for task in running:
+            task.cancel()
+        await workflow.wait(running)
+        raise
+    return [task.result() for task in running]
+
+
+async def _alarm(deadline: datetime | None) -> None:
+    if deadline is None:
+        await workflow.wait_condition(lambda: False)
+        return
+    await workflow.sleep(max(deadline - workflow.now(), timedelta(milliseconds=1)), summary="time limit of the project")
+
+
+def _requested(view: ApprovalView) -> ApprovalRequested:
+    return ApprovalRequested(
+        workflow_id=view.workflow_id,
+        approval=view.id,
+        approval_kind=view.kind.value,
+        digest=view.digest,
+        summary=view.summary,
+    )

@@ -1,0 +1,93 @@
+"""Every timeout and retry policy of the workflows, by name, each with its reason.
+
+Task queues: `syndic` serves workflows and quick activities, `syndic-agents` agents and models, `syndic-tools` git, gates
+and programs, so that a long test run never holds up an approval.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from temporalio.common import RetryPolicy
+from temporalio.workflow import (
+    ActivityCancellationType,
+    ActivityConfig,
+    ChildWorkflowCancellationType,
+    ParentClosePolicy,
+)
+
+from activities.contracts import NOT_RETRYABLE
+
+WORKFLOW_QUEUE = "syndic"
+AGENTS_QUEUE = "syndic-agents"
+TOOLS_QUEUE = "syndic-tools"
+
+WAIT = ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
+"""The default lets the workflow go on while the activity still writes."""
+
+UNTIL_IT_WORKS = RetryPolicy(
+    initial_interval=timedelta(milliseconds=500),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(seconds=20),
+    maximum_attempts=0,
+    non_retryable_error_types=list(NOT_RETRYABLE),
+)
+"""A database or disk that is away comes back; what no retry can mend is named in `NOT_RETRYABLE`."""
+
+AGENT_RETRY = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(seconds=30),
+    maximum_attempts=0,
+    non_retryable_error_types=list(NOT_RETRYABLE),
+)
+"""A killed worker costs a heartbeat and this first back-off; the journal makes the second attempt free of charge."""
+
+AGENT_RUN = ActivityConfig(
+    task_queue=AGENTS_QUEUE,
+    # One run is up to `max_steps` model calls with tools between them; heartbeats, not this limit, notice a dead worker.
+    start_to_close_timeout=timedelta(hours=12),
+    # Short, because work stands still until it has passed; long enough for an event loop that is busy for a second.
+    heartbeat_timeout=timedelta(seconds=5),
+    retry_policy=AGENT_RETRY,
+    cancellation_type=WAIT,
+)
+
+TOOL = ActivityConfig(
+    task_queue=TOOLS_QUEUE,
+    # Fetching a large history, building an environment and a whole test suite fit; a gate has a limit of its own.
+    start_to_close_timeout=timedelta(hours=2),
+    # Programs run for minutes while the activity beats from its own loop.
+    heartbeat_timeout=timedelta(seconds=10),
+    retry_policy=UNTIL_IT_WORKS,
+    cancellation_type=WAIT,
+)
+
+RECORD = ActivityConfig(
+    task_queue=WORKFLOW_QUEUE,
+    # One transaction. A worker that died with it is noticed after this time, hence no heartbeat.
+    start_to_close_timeout=timedelta(seconds=20),
+    retry_policy=UNTIL_IT_WORKS,
+    cancellation_type=WAIT,
+)
+
+CLOSING = ActivityConfig(
+    task_queue=TOOLS_QUEUE,
+    # Verifying a long chain reads all of it.
+    start_to_close_timeout=timedelta(minutes=30),
+    heartbeat_timeout=timedelta(seconds=10),
+    retry_policy=UNTIL_IT_WORKS,
+    cancellation_type=WAIT,
+)
+
+CHILD: dict[str, Any] = {
+    "task_queue": WORKFLOW_QUEUE,
+    # A cancelled parent must not report before its children have put down what they held.
+    "cancellation_type": ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+    # A parent that was terminated must not leave work behind; a request lets children clean up.
+    "parent_close_policy": ParentClosePolicy.REQUEST_CANCEL,
+}
+
+PAUSE_NEWS = timedelta(seconds=5)
+"""An agent may notice a pause in the store before the signal of it arrives here; this is how long the news may take."""

@@ -1,0 +1,86 @@
+"""What a workflow puts on the ledger and the feed: buffered, so that several entries share one hop, and never lost."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio import workflow
+
+from activities.contracts import RecordActivities, RecordEntries
+from ledger.chain import digest
+from ledger.events import Event
+from ledger.store import NewEntry, NewMessage
+from ledger.vocabulary import Json
+from workflows import options
+from workflows.calls import perform
+
+
+class Recorder:
+    """A buffer of entries, messages and feed events of one workflow run.
+
+    Keys are derived from the first run's id, a counter and the body: a retry writes the same entry, and a run that was
+    reset and goes another way writes new ones.
+    """
+
+    def __init__(self) -> None:
+        info = workflow.info()
+        self._prefix = f"{info.workflow_id}#{info.first_execution_run_id[:8]}"
+        self._project = ""
+        self._count = 0
+        self._entries: list[NewEntry] = []
+        self._messages: list[NewMessage] = []
+        self._feed: list[dict[str, Json]] = []
+        self._busy = asyncio.Lock()
+
+    def open(self, project: str, chapter: str = "") -> None:
+        """From now on `flush` writes. `chapter` keeps the keys of runs that continue one another apart."""
+        self._project = project
+        self._prefix += chapter
+
+    def key(self, purpose: str) -> str:
+        """An idempotency key that no other call of this run gets."""
+        self._count += 1
+        return f"{self._prefix}/{self._count}:{purpose}"
+
+    def note(self, event: Event, feed: dict[str, Json] | None = None) -> None:
+        """Put an event on the ledger with the next flush, and on the live feed where `feed` is given."""
+        body = event.model_dump(mode="json")
+        key = f"{self.key(event.kind)}:{digest(body)[:8]}"
+        self._entries.append(NewEntry(project=self._project, key=key, kind=event.kind, body=body))
+        if feed is not None:
+            self._feed.append({"at": workflow.now().isoformat(), **feed})
+
+    def post(self, message: NewMessage) -> None:
+        self._messages.append(message)
+
+    async def flush(self) -> None:
+        """Write what is waiting; on cancellation it waits for the next flush."""
+        if not self._project:
+            return
+        async with self._busy:
+            if not (self._entries or self._messages or self._feed):
+                return
+            batch = self._take()
+            try:
+                await perform(RecordActivities.record, batch, options.RECORD, _summary(batch))
+            except BaseException:
+                self._put_back(batch)
+                raise
+
+    def _take(self) -> RecordEntries:
+        entries = tuple(entry.model_copy(update={"project": self._project}) for entry in self._entries)
+        feed = tuple({"project": self._project, **event} for event in self._feed)
+        batch = RecordEntries(entries=entries, messages=tuple(self._messages), feed=feed)
+        self._entries, self._messages, self._feed = [], [], []
+        return batch
+
+    def _put_back(self, batch: RecordEntries) -> None:
+        # Keys make a second write of the entries the first one again; the feed may show an event twice.
+        self._entries = [*batch.entries, *self._entries]
+        self._messages = [*batch.messages, *self._messages]
+        self._feed = [*batch.feed, *self._feed]
+
+
+def _summary(batch: RecordEntries) -> str:
+    kinds = list(dict.fromkeys(entry.kind for entry in batch.entries)) or ["feed"]
+    return "record " + ", ".join(kinds[:6]) + (", …" if len(kinds) > 6 else "")

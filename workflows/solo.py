@@ -1,0 +1,116 @@
+"""What an `AgentTask` needs when a person starts it alone: its own project store, baseline, delivery and closing."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+from activities.contracts import (
+    CloseProject,
+    Deliver,
+    OpenProject,
+    PrepareTarget,
+    ProjectOpened,
+    WorkspaceActivities,
+)
+from agents.assignments import PlannedTask
+from ledger.chain import digest
+from ledger.vocabulary import Mode, Phase, TaskState
+from workflows import briefs, options
+from workflows.calls import perform
+from workflows.contracts import TaskReport, TaskSpec
+from workflows.crew import cause_of
+from workflows.lifecycle import Lifecycle
+from workflows.messages import InvalidBriefError, parse_start, unknown_fields
+
+SOLO_BUDGET = Decimal(5)
+"""USD, where the spec names none."""
+
+
+def check_task_spec(values: tuple[object, ...], workflow_id: str) -> TaskSpec:
+    """The spec of an `AgentTask`.
+
+    Raises:
+        InvalidBriefError: it is malformed, disagrees with the workflow id, or lacks what its way of starting needs.
+    """
+    spec = parse_start(values, TaskSpec)
+    # The task itself is an internal contract that ignores what it does not know; a person's typo must not pass so.
+    if spec.repository is not None and (unknown := unknown_fields(values[0], "task", PlannedTask)):
+        raise InvalidBriefError(f"TaskSpec: task: unknown fields {', '.join(unknown)}")
+    address = briefs.address_of(workflow_id)
+    if address != briefs.Address(project=spec.project, sprint=spec.sprint, task=spec.task.id):
+        wanted = f"project/{spec.project}/sprint/{spec.sprint}/task/{spec.task.id}"
+        raise InvalidBriefError(f"TaskSpec: the workflow id must be {wanted!r}, it is {workflow_id!r}")
+    try:
+        briefs.gate_specs(spec.gates)
+        briefs.check_models(spec.models)
+    except briefs.BriefError as error:
+        raise InvalidBriefError(f"TaskSpec: {error}") from None
+    if spec.repository is None and (spec.baseline is None or spec.base_commit is None):
+        raise InvalidBriefError("TaskSpec: a task that starts alone needs `repository`")
+    if spec.repository is not None and spec.task.depends_on:
+        raise InvalidBriefError("TaskSpec: a task that starts alone cannot depend on others")
+    return spec
+
+
+class Solo:
+    """Opens and closes the project around one task."""
+
+    def __init__(self, life: Lifecycle, spec: TaskSpec) -> None:
+        self._life = life
+        self._spec = spec
+
+    async def open(self) -> TaskSpec:
+        """The spec with what a sprint would have filled in."""
+        spec = self._spec
+        assert spec.repository is not None
+        request = OpenProject(
+            project=spec.project,
+            goal=spec.goal,
+            repository=spec.repository,
+            base=spec.base,
+            budget_usd=spec.budget_usd if spec.budget_usd is not None else SOLO_BUDGET,
+            spec_digest=digest(spec.model_dump(mode="json")),
+            workflow_id=self._life.workflow_id,
+            mode=spec.mode.value,
+            autonomy=spec.autonomy.value,
+        )
+        opened = await open_or_fail(self._life, request)
+        self._life.budget_usd = request.budget_usd
+        prepare = PrepareTarget(
+            project=spec.project, commit=opened.commit, setup=spec.setup, gates=briefs.gate_specs(spec.gates)
+        )
+        target = await self._life.call(
+            WorkspaceActivities.prepare_target, prepare, options.TOOL, "environment, gates and baseline"
+        )
+        return spec.model_copy(
+            update={"base_commit": opened.commit, "baseline": target.baseline, "baseline_commit": opened.commit}
+        )
+
+    async def close(self, report: TaskReport) -> None:
+        """Deliver the task's branch in mode `auto`, then close; runs after a cancellation too."""
+        if report.state is TaskState.ACCEPTED and self._spec.mode is Mode.AUTO and report.branch is not None:
+            await self._deliver(report.branch)
+        state = {TaskState.CANCELLED: Phase.CANCELLED, TaskState.FAILED: Phase.FAILED, TaskState.REFUSED: Phase.FAILED}
+        closing = CloseProject(
+            project=self._spec.project, state=state.get(report.state, Phase.DONE).value, summary=report.summary
+        )
+        await perform(WorkspaceActivities.close_project, closing, options.CLOSING, "close the project")
+
+    async def _deliver(self, branch: str) -> None:
+        assert self._spec.repository is not None
+        request = Deliver(project=self._spec.project, repository=self._spec.repository, branch=branch)
+        await perform(WorkspaceActivities.deliver, request, options.TOOL, f"deliver {branch}")
+
+
+async def open_or_fail(life: Lifecycle, request: OpenProject) -> ProjectOpened:
+    """Open the project's store; a repository that cannot be worked on fails the workflow readably, at once."""
+    try:
+        return await life.call(WorkspaceActivities.open_project, request, options.TOOL, f"fetch {request.repository}")
+    except ActivityError as error:
+        if is_cancelled_exception(error):
+            raise
+        cause = error.cause
+        kind = cause.type if isinstance(cause, ApplicationError) else None
+        raise ApplicationError(cause_of(error), type=kind or "InvalidRepository", non_retryable=True) from None
