@@ -69,6 +69,16 @@ def interpreter_paths() -> tuple[Path, ...]:
     return tuple(path for path in found if not _in_toolchain(path))
 
 
+def _program_paths(program: str) -> tuple[Path, ...]:
+    """What a program named by its path brings along: the environment it lies in, of our own one nothing but itself."""
+    path = Path(program)
+    if not path.is_absolute():
+        return ()
+    environment = path.parent.parent
+    owned = environment == Path(sys.prefix) or not (environment / "pyvenv.cfg").is_file()
+    return (path if owned else environment,)
+
+
 class Bubblewrap:
     """Runs programs through `bwrap`."""
 
@@ -83,7 +93,7 @@ class Bubblewrap:
     ) -> Completed:  # fmt: skip
         """See `agents.sandbox.Sandbox.run`."""
         limits = limits or Limits()
-        visible = [*readable, *interpreter_paths()]
+        visible = [*readable, *interpreter_paths(), *_program_paths(argv[0])]
         if network:
             visible += _registry_paths()
         with _data_files(_FILES) as files:

@@ -40,7 +40,7 @@ class Sandbox(Protocol):
         """Run `argv` without a shell.
 
         Args:
-            argv: Program and arguments.
+            argv: Program and arguments. A program named by its absolute path is visible, with the environment it lies in.
             cwd: Working directory, visible read-only unless it lies in `writable`.
             writable: Folders it may change.
             readable: Files and folders it may see besides the toolchain: /usr and the Python installation of our own.

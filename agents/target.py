@@ -49,6 +49,8 @@ class Environment(Record):
     """The brief's own commands it was built with, so that another worker can build it again."""
     source_roots: tuple[str, ...] = ()
     """Folders of the worktree that must be importable (`src`, `.`), since nothing is installed editable."""
+    warnings: tuple[str, ...] = ()
+    """What could not be installed although the target seems to want it."""
 
 
 class GateResult(Record):
