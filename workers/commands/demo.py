@@ -1,0 +1,151 @@
+"""`syndic demo`: the main job, on a package that needs it, before the viewer's eyes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ledger.vocabulary import Autonomy, Json, Mode, Phase, project_workflow_id
+from workers.console import FAILED, run_work, show
+
+if TYPE_CHECKING:
+    from workers.demo.machinery import Machinery
+    from workers.demo.proof import Claim
+    from workers.demo.target import Target
+    from workers.session import Session
+    from workflows.contracts import ProjectReport
+
+GOAL = "Make the tests pass and clean up the lint findings; write an analysis first"
+PROJECT = "demo"
+
+
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave stack and repository up, for a look around.")] = False,
+) -> None:
+    """Watch a team mend a neglected package: real Temporal, Postgres, Redis and git, no key, no network model.
+
+    The last line on stdout is one JSON object. Exits with 1 when anything that should be seen was not.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="syndic-demo-"))
+    good = False
+    try:
+        good = run_work(_Demo(folder, keep).play())
+    finally:
+        if not (keep and good):
+            shutil.rmtree(folder, ignore_errors=True)
+    if not good:
+        raise typer.Exit(FAILED)
+
+
+class _Demo:
+    def __init__(self, folder: Path, keep: bool) -> None:
+        from rich.console import Console
+
+        self._folder = folder
+        self._keep = keep
+        self._console = Console()
+        self._began = time.monotonic()
+
+    async def play(self) -> bool:
+        """The whole demo; whether everything was seen."""
+        from workers.demo.machinery import Machinery, sandbox_name, stay_up
+        from workers.demo.target import make_target
+
+        sandbox, reason = await sandbox_name()
+        machinery = Machinery(self._folder / "state", unsafe=bool(reason), report=self._tell)
+        try:
+            target = await make_target(self._folder / "tally")
+            self._introduce(target, sandbox, reason)
+            session = await machinery.start()
+            await machinery.start_worker(session.addresses)
+            self._tell(f"Temporal {session.addresses.temporal}, Web UI {session.addresses.web_ui}")
+            report, claims = await self._work(session, machinery, target)
+        finally:
+            await machinery.stop()
+        left = await machinery.leftovers()
+        if self._keep:
+            await stay_up(machinery.state_dir)
+        self._conclude(report, claims, left)
+        return report.state is Phase.DONE and all(claim.holds for claim in claims) and not left
+
+    def _tell(self, text: str) -> None:
+        self._console.print(f"== {text}", style="bold magenta", markup=False, highlight=False, soft_wrap=True)
+
+    def _introduce(self, target: Target, sandbox: str, reason: str) -> None:
+        self._tell(f"A neglected package, in a git repository of its own: {target.repository}")
+        self._tell(f"The goal: {GOAL}")
+        self._tell("The model is offline/maintainer: rules and real tools, no language model, no key, no cost.")
+        if not reason:
+            self._tell(f"Programs of the repository run in a sandbox: {sandbox}, without network.")
+            return
+        self._tell(f"NO SANDBOX: {reason}.")
+        self._tell("For this example alone the demo sets SYNDIC_UNSAFE_COMMANDS=1: its programs run with your rights.")
+
+    async def _work(self, session: Session, machinery: Machinery, target: Target) -> tuple[ProjectReport, list[Claim]]:
+        from workers import operations
+        from workers.board import Watcher, open_view
+        from workers.database import open_store
+        from workers.demo.proof import gather, prove
+        from workers.demo.story import Story
+        from workers.session import open_feed
+        from workflows.contracts import ProjectSpec
+
+        spec = ProjectSpec(
+            goal=GOAL,
+            repository=str(target.repository),
+            project_id=PROJECT,
+            mode=Mode.AUTO,
+            autonomy=Autonomy.MILESTONE,
+        )
+        await operations.start_project(session.client, spec, PROJECT)
+        where = operations.temporal_command(
+            session.addresses, "workflow", "query", "--workflow-id", project_workflow_id(PROJECT), "--type", "status"
+        )
+        self._tell(f"Anybody can ask how it stands: {operations.quoted(where)}")
+        async with open_feed(session.addresses) as feed:
+            with open_view(session, self._console) as view:
+                interactive = self._console.is_terminal and sys.stdin.isatty()
+                story = Story(session, machinery, view, PROJECT, interactive)
+                report = await story.run(Watcher(session, feed, PROJECT))
+        async with open_store(session.addresses.database_url) as store:
+            return report, prove(await gather(store, PROJECT, report.branch, target, story.before_kill))
+
+    def _conclude(self, report: ProjectReport, claims: list[Claim], left: list[int]) -> None:
+        from workers.board import closing_lines
+
+        show("")
+        show("\n".join(closing_lines(report)))
+        show("")
+        for claim in claims:
+            show(f"  {'seen' if claim.holds else 'MISSING':<8}{claim.title}: {claim.evidence}")
+        gone = "no process of the demo is left" if not left else f"processes {left} are still there"
+        show(f"  {'seen' if not left else 'MISSING':<8}it cleans up: {gone}")
+        show("")
+        self._say_what_next(report)
+        show(json.dumps(summary(report)))
+
+    def _say_what_next(self, report: ProjectReport) -> None:
+        show(f"It took {time.monotonic() - self._began:.0f} s. On a repository of your own:")
+        show("  syndic up --detach")
+        show('  syndic run "Make the tests pass and clean up the lint findings" --repo /path/to/repository --watch')
+        if self._keep:
+            state = f"SYNDIC_STATE_DIR={self._folder / 'state'}"
+            show(f"The demo's stack is up: {state} syndic status {report.project_id}; {state} syndic down")
+            show(f"The work: git -C {self._folder / 'tally'} log --graph --oneline {report.branch}")
+
+
+def summary(report: ProjectReport) -> Json:
+    """The last line."""
+    fields = (
+        "project_id", "state", "tasks_merged", "tasks_total", "approvals", "repairs", "model_calls", "cost_usd",
+        "ledger_entries", "ledger_verified", "branch",
+    )  # fmt: skip
+    document = report.model_dump(mode="json")
+    return {name: document[name] for name in fields}

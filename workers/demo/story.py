@@ -1,0 +1,161 @@
+"""What happens in the demo besides the team's own work: a decision is given, and the worker is killed in mid-flight."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ledger.store import Step
+from ledger.vocabulary import Phase, TaskState
+from workers import operations
+from workers.board import REFRESH_SECONDS, Snapshot, View, Watcher, answer_line
+from workers.console import CommandError
+from workers.database import open_store
+from workers.demo.machinery import Machinery
+from workers.demo.proof import model_steps
+from workers.session import Session
+from workers.settings import plain_environment
+from workflows.contracts import ApprovalView, ProjectReport
+
+PATIENCE_S = 20.0
+"""How long a person on a terminal may think before the demo answers itself."""
+BUSY_TASKS = 2
+GIVE_UP_S = 240.0
+
+
+@dataclass
+class Story:
+    """Follows one project, answers what it asks and kills its worker once."""
+
+    session: Session
+    machinery: Machinery
+    view: View
+    project: str
+    interactive: bool
+    """Somebody may be there to answer."""
+    answered: dict[str, str] = field(default_factory=dict[str, str])
+    """Request id -> the command line that answered it."""
+    before_kill: dict[tuple[str, int, int], Step] = field(default_factory=dict[tuple[str, int, int], Step])
+    """Model calls that were journaled when the worker was killed."""
+    killed: bool = False
+
+    async def run(self, watcher: Watcher) -> ProjectReport:
+        """Follow to the end.
+
+        Raises:
+            CommandError: The project ended without a report, or nothing moved for minutes.
+        """
+        deadline = asyncio.get_running_loop().time() + GIVE_UP_S
+        while asyncio.get_running_loop().time() < deadline:
+            snapshot = await watcher.snapshot()
+            self.view.show(snapshot)
+            if snapshot.report is not None:
+                return snapshot.report
+            await self._answer(snapshot)
+            if not self.killed and is_busy(snapshot):
+                await self._kill(watcher)
+            await asyncio.sleep(REFRESH_SECONDS)
+        raise CommandError(
+            f"the project did not end within {GIVE_UP_S:.0f} s; the worker's log is {self.machinery.log}"
+        )
+
+    def narrate(self, text: str) -> None:
+        """Say what the demo itself does."""
+        self.view.say(f"== {text}", style="bold magenta")
+
+    async def _answer(self, snapshot: Snapshot) -> None:
+        for request in snapshot.requests:
+            if request.id not in self.answered:
+                self.answered[request.id] = answer_line(self.session, request)
+                await self._decide(request, self.answered[request.id])
+
+    async def _decide(self, request: ApprovalView, line: str) -> None:
+        self.narrate(f"The team waits for a decision: {request.summary}")
+        self.narrate(f"digest of what is shown: {request.digest}")
+        self.narrate("This line answers it, and nothing else of ours is needed:")
+        self.view.say(f"   {line}", style="green")
+        if not self.interactive:
+            self.narrate("Nobody is at the terminal, so the demo runs that very line.")
+        elif not await self._wait_for_a_person(request):
+            return
+        await run_line(line)
+
+    async def _wait_for_a_person(self, request: ApprovalView) -> bool:
+        """Whether the demo has to send the answer itself."""
+        self.narrate(f"Run it in another terminal, or press Enter; after {PATIENCE_S:.0f} s the demo runs it.")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S), entered() as line:
+                while not line.is_set():
+                    await asyncio.sleep(REFRESH_SECONDS)
+                    waiting = await operations.inbox(self.session.client, self.project)
+                    if request.id not in {other.id for other in waiting}:
+                        self.narrate("Answered by somebody else.")
+                        return False
+        return True
+
+    async def _kill(self, watcher: Watcher) -> None:
+        self.killed = True
+        pid = await self.machinery.kill_worker()
+        self.before_kill = await self._journal()
+        threads = sorted({thread for thread, _, _ in self.before_kill})
+        self.narrate(f"Two agents are at work: worker process {pid} was just killed with SIGKILL.")
+        self.narrate(f"Model calls in the journal: {len(self.before_kill)}, of {len(threads)} agent runs.")
+        self.view.show(await watcher.snapshot())
+        await self.machinery.start_worker(self.session.addresses)
+        now = await self._journal()
+        same = sum(now.get(key) == step for key, step in self.before_kill.items())
+        self.narrate(f"A new worker process {self.machinery.worker_pid} is up. Of these {len(self.before_kill)} calls")
+        self.narrate(
+            f"{same} still stand as they were: the runs go on from the journal and pay for none of them again."
+        )
+
+    async def _journal(self) -> dict[tuple[str, int, int], Step]:
+        async with open_store(self.session.addresses.database_url) as store:
+            return await model_steps(store, self.project)
+
+
+def is_busy(snapshot: Snapshot) -> bool:
+    """Two tasks at work at the same time: the moment to kill the worker."""
+    running = [task for task in snapshot.tasks if task.state is TaskState.RUNNING and task.phase is Phase.WORKING]
+    return len(running) >= BUSY_TASKS
+
+
+@asynccontextmanager
+async def entered() -> AsyncIterator[asyncio.Event]:
+    """An event that is set when the person presses Enter."""
+    pressed, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def read() -> None:
+        sys.stdin.readline()
+        pressed.set()
+
+    loop.add_reader(sys.stdin.fileno(), read)
+    try:
+        yield pressed
+    finally:
+        loop.remove_reader(sys.stdin.fileno())
+
+
+async def run_line(line: str) -> None:
+    """Run a printed command line as a shell would find it, with our own `temporal` first on the PATH.
+
+    Raises:
+        CommandError: It failed.
+    """
+    plain = plain_environment()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{plain.get('PATH', os.defpath)}"
+    process = await asyncio.create_subprocess_exec(
+        *("/bin/sh", "-c", line),
+        env={**plain, "PATH": path},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    if process.returncode:
+        raise CommandError(f"the command line failed: {output.decode(errors='replace').strip()}")
