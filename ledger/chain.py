@@ -51,6 +51,11 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
+_FORM: dict[str, Any] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":"), "default": _plain}
+_ORDERED = json.JSONEncoder(**_FORM)
+_SORTED = json.JSONEncoder(**_FORM, sort_keys=True)
+
+
 def _escaped(text: str) -> str:
     # Output of programs may hold lone surrogates, which JSON can spell and UTF-8 cannot.
     return _SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
@@ -63,7 +68,7 @@ def compact(value: Json) -> str:
         TypeError: something in it has no JSON form.
         ValueError: NaN, infinity, a time without a timezone or a cycle.
     """
-    return _escaped(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain))
+    return _escaped(_ORDERED.encode(value))
 
 
 def canonical(value: Json) -> str:
@@ -73,8 +78,7 @@ def canonical(value: Json) -> str:
         TypeError: something in it has no JSON form.
         ValueError: NaN, infinity, a time without a timezone or a cycle.
     """
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True, default=_plain)
-    return _escaped(text)
+    return _escaped(_SORTED.encode(value))
 
 
 def digest(value: Json) -> str:

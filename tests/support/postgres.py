@@ -39,7 +39,8 @@ def running_postgres(folder: Path | None = None, *, durable: bool = False) -> It
     """Start a server and yield the DSN of its superuser.
 
     Args:
-        folder: where its data lives; a folder of an earlier call is used again. Default: a temporary one.
+        folder: where its data lives; a folder of an earlier call is used again. Default: a temporary one. As root, its parents
+            must be open to other accounts, because Postgres runs as `nobody` then.
         durable: with synchronous disks, for tests that kill it.
     """
     with _folder(folder) as home:

@@ -90,7 +90,9 @@ def running(folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[Ru
     home = folder / "home"
     home.mkdir(parents=True, exist_ok=True)
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
-    passed = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_", "SSL_", "REQUESTS_"))}
+    passed = {
+        name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_", "SSL_", "REQUESTS_"))
+    }
     env = {
         **kept,
         **passed,

@@ -1,6 +1,8 @@
 -- Tables of the record. Whoever applies the migrations owns them; workers belong to the role syndic_worker, which reads
 -- everything and writes through functions alone (0006_grants.sql).
 
+COMMENT ON TABLE syndic.migrations IS 'What was applied, with the SHA-256 of each file.';
+
 CREATE TABLE syndic.entries (
     project text NOT NULL,
     seq bigint NOT NULL CHECK (seq > 0),
@@ -39,8 +41,9 @@ COMMENT ON COLUMN syndic.threads.epoch IS 'Fencing number: grows with every leas
 COMMENT ON COLUMN syndic.threads.holder IS 'The worker run that holds the lease; NULL when nobody does.';
 CREATE INDEX threads_by_project ON syndic.threads (project);
 
+-- No foreign keys on steps and attempts: only syndic.apply writes them, thread and step in hand, and it is the hot path.
 CREATE TABLE syndic.steps (
-    thread text NOT NULL REFERENCES syndic.threads,
+    thread text NOT NULL,
     ordinal integer NOT NULL CHECK (ordinal >= 0),
     sub integer NOT NULL CHECK (sub >= 0),
     kind text NOT NULL CHECK (kind IN ('model', 'tool', 'input')),
@@ -81,8 +84,7 @@ CREATE TABLE syndic.attempts (
     worker text NOT NULL,
     asked_at timestamptz NOT NULL,
     settled_at timestamptz,
-    PRIMARY KEY (thread, ordinal, sub, attempt),
-    FOREIGN KEY (thread, ordinal, sub) REFERENCES syndic.steps
+    PRIMARY KEY (thread, ordinal, sub, attempt)
 );
 COMMENT ON TABLE syndic.attempts IS 'Every time a model was asked. Reserved and in-doubt attempts are charged at their bound, settled ones at true cost.';
 CREATE INDEX attempts_open ON syndic.attempts (thread) WHERE state IN ('reserved', 'in_doubt');

@@ -1,6 +1,6 @@
 -- Group commit: what the runs of one worker have waiting, applied in one call and one transaction.
 
-CREATE FUNCTION syndic.step_json(s syndic.steps, p_full boolean) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION syndic.step_json(s syndic.steps, p_full boolean) RETURNS jsonb LANGUAGE sql STABLE AS $$
     -- Amounts travel as text so that no float comes between; the result as text because jsonb cannot hold every string.
     SELECT jsonb_build_object(
         'thread', s.thread, 'ordinal', s.ordinal, 'sub', s.sub, 'kind', s.kind, 'name', s.name,
@@ -10,11 +10,11 @@ CREATE FUNCTION syndic.step_json(s syndic.steps, p_full boolean) RETURNS jsonb L
         'result', CASE WHEN p_full THEN s.result::text END)
 $$;
 
-CREATE FUNCTION syndic.answer(p_status text, p_detail text DEFAULT NULL) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION syndic.answer(p_status text, p_detail text DEFAULT NULL) RETURNS jsonb LANGUAGE sql STABLE AS $$
     SELECT jsonb_build_object('status', p_status, 'detail', p_detail)
 $$;
 
-CREATE FUNCTION syndic.answer_with(p_status text, s syndic.steps) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION syndic.answer_with(p_status text, s syndic.steps) RETURNS jsonb LANGUAGE sql STABLE AS $$
     SELECT jsonb_build_object('status', p_status, 'step', syndic.step_json(s, p_status <> 'ok'))
 $$;
 
@@ -22,13 +22,15 @@ CREATE FUNCTION syndic.has_result(s syndic.steps) RETURNS boolean LANGUAGE sql I
     SELECT coalesce(s.status = 'done' OR s.status = 'failed' AND s.kind <> 'model', false)
 $$;
 
-CREATE FUNCTION syndic.halted_by(t syndic.threads) RETURNS text LANGUAGE sql STABLE AS $$
-    SELECT format('%s is %s: %s', subject, standing, reason)
-      FROM syndic.standings
-     WHERE subject IN (t.project, t.project || '/s' || t.sprint, t.project || '/s' || t.sprint || '/' || t.task, t.agent)
-       AND standing <> 'active'
-     ORDER BY length(subject), subject LIMIT 1
-$$;
+CREATE FUNCTION syndic.halted_by(t syndic.threads) RETURNS text LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    sprint text := t.project || '/s' || t.sprint;
+BEGIN
+    RETURN (SELECT format('%s is %s: %s', subject, standing, reason)
+              FROM syndic.standings
+             WHERE subject IN (t.project, sprint, sprint || '/' || t.task, t.agent) AND standing <> 'active'
+             ORDER BY length(subject), subject LIMIT 1);
+END $$;
 
 CREATE FUNCTION syndic.refused_by_budget(t syndic.threads, p_bound numeric) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 DECLARE

@@ -1,0 +1,135 @@
+"""Several workers, each with a connection of its own, over one budget tree and one chain."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from decimal import Decimal
+
+import psycopg
+import pytest
+
+from ledger.chain import verify
+from ledger.journal import GroupCommit
+from ledger.postgres import PostgresStore, create_pool
+from ledger.store import ItemStatus, Lease, Store
+from ledger.vocabulary import StepKind
+from tests.support.postgres import Database
+from tests.support.records import MINUTE, intent, message, note, receipt, thread
+
+PROJECTS = ("pa", "pb")
+WORKERS = 6
+
+
+async def open_store(database: Database) -> PostgresStore:
+    pool = create_pool(database.worker, max_size=1)
+    await pool.open()
+    return PostgresStore(pool)
+
+
+async def run(journal: GroupCommit, lease: Lease, seed: int) -> int:
+    """One agent run of twelve turns that stops at the limit; returns how many answers it paid for."""
+    dice, paid = random.Random(seed), 0
+    project = lease.thread[:2]
+    other = PROJECTS[1 - PROJECTS.index(project)]
+    for ordinal in range(0, 24, 2):
+        if (await journal.submit(intent(lease, ordinal, "0.10"))).status is ItemStatus.OVER_BUDGET:
+            break
+        key = f"{lease.thread}:{ordinal}"
+        # Entries on both chains, in either order: what a careless lock order would deadlock on.
+        entries = [note(key, project=project), note(key, project=other)]
+        dice.shuffle(entries)
+        cost = f"0.{dice.randrange(11):02d}"
+        done = await journal.submit(receipt(lease, ordinal, cost=cost, entries=tuple(entries)))
+        assert done.status is ItemStatus.OK, done.detail
+        paid += 1
+        outbox = (message(key, project=project),)
+        await journal.submit(receipt(lease, ordinal + 1, kind=StepKind.TOOL, outbox=outbox))
+    return paid
+
+
+async def work(store: Store, worker: int) -> int:
+    journal = GroupCommit(store, max_batch=5)
+    leases = [
+        await store.acquire_lease(thread(project, worker % 3, f"t{worker}", f"l{n}"), f"w{worker}", MINUTE)
+        for n in range(3)
+        for project in PROJECTS
+    ]
+    paid = await asyncio.gather(*(run(journal, lease, worker * 100 + n) for n, lease in enumerate(leases)))
+    await journal.aclose()
+    return sum(paid)
+
+
+async def watch(store: Store, done: asyncio.Event) -> int:
+    """Looks at the budgets while others write."""
+    looks = 0
+    while not done.is_set():
+        for project in PROJECTS:
+            budget = await store.budget(project)
+            assert budget.limit_usd is not None
+            assert budget.spent_usd + budget.reserved_usd <= budget.limit_usd
+        looks += 1
+    return looks
+
+
+async def test_workers_at_once_neither_deadlock_nor_overspend(database: Database) -> None:
+    stores = [await open_store(database) for _ in range(WORKERS + 1)]
+    limits = dict(zip(PROJECTS, (Decimal("4"), Decimal("1000")), strict=True))
+    for project, limit in limits.items():
+        await stores[0].open_budget(project, limit)
+        for worker in range(WORKERS):
+            await stores[0].open_budget(f"{project}/s{worker % 3}/t{worker}", None)
+    done = asyncio.Event()
+    watcher = asyncio.create_task(watch(stores[-1], done))
+    paid = await asyncio.gather(*(work(store, n) for n, store in enumerate(stores[:-1])))
+    done.set()
+    assert await watcher > 0
+
+    spent = Decimal(0)
+    for project, limit in limits.items():
+        budget = await stores[0].budget(project)
+        assert budget.reserved_usd == 0
+        assert budget.spent_usd <= limit
+        spent += budget.spent_usd
+        entries = await stores[0].entries(project, limit=10_000)
+        assert verify(entries).ok
+        assert len(entries) == sum(paid)
+    rows = [row for project in PROJECTS for row in await stores[0].usage(project)]
+    assert spent == sum(row.cost_usd for row in rows)
+    assert sum(row.calls for row in rows) == sum(paid)
+    with psycopg.connect(database.owner) as connection:
+        deadlocks = connection.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        assert deadlocks.fetchone() == (0,)
+    for store in stores:
+        await store.close()
+
+
+async def test_the_same_reservation_from_two_workers_counts_once(database: Database) -> None:
+    one, two = await open_store(database), await open_store(database)
+    await one.open_budget("p/s1/t", None)
+    lease = await one.acquire_lease(thread(), "w", MINUTE)
+    for ordinal in range(20):
+        asked = await asyncio.gather(one.apply([intent(lease, ordinal)]), two.apply([intent(lease, ordinal)]))
+        assert {answer.status for [answer] in asked} == {ItemStatus.OK}
+        told = await asyncio.gather(one.apply([receipt(lease, ordinal)]), two.apply([receipt(lease, ordinal)]))
+        assert sorted(answer.status for [answer] in told) == [ItemStatus.OK, ItemStatus.SERVED]
+    budget = await one.budget("p")
+    assert (budget.reserved_usd, budget.spent_usd) == (0, Decimal("0.80"))
+    await one.close()
+    await two.close()
+
+
+@pytest.mark.parametrize("round_", range(5))
+async def test_a_takeover_during_a_write_leaves_either_an_answer_or_a_doubt(database: Database, round_: int) -> None:
+    one, two = await open_store(database), await open_store(database)
+    project = f"p{round_}"
+    await one.open_budget(f"{project}/s1/t", None)
+    lease = await one.acquire_lease(thread(project), "w", MINUTE)
+    items = [item for n in range(20) for item in (intent(lease, n), receipt(lease, n))]
+    answers, taken = await asyncio.gather(one.apply(items), two.acquire_lease(thread(project), "w", MINUTE))
+    statuses = {answer.status for answer in answers}
+    assert statuses in ({ItemStatus.OK}, {ItemStatus.LOST_LEASE})
+    assert taken.epoch == 2
+    assert (await one.budget(project)).reserved_usd == 0
+    await one.close()
+    await two.close()

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from ledger.errors import LedgerError, StoreUnreachableError
+from ledger.journal import GroupCommit
+from ledger.memory import MemoryStore
+from ledger.store import Item, ItemResult, ItemStatus, Lease
+from ledger.vocabulary import StepKind
+from tests.support.records import MINUTE, receipt, thread
+
+
+class GatedStore(MemoryStore):
+    """Applies a batch when it is let through, and can break."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.batches: list[list[int]] = []
+        self.error: Exception | None = None
+
+    async def apply(self, items: Sequence[Item]) -> list[ItemResult]:
+        self.batches.append([item.ordinal for item in items])
+        await self.gate.wait()
+        if self.error:
+            raise self.error
+        return await super().apply(items)
+
+
+@pytest.fixture
+def store() -> GatedStore:
+    return GatedStore()
+
+
+@pytest.fixture
+async def lease(store: GatedStore) -> Lease:
+    return await store.acquire_lease(thread(), "w", MINUTE)
+
+
+async def until_started(store: GatedStore, batches: int) -> None:
+    async with asyncio.timeout(5):
+        while len(store.batches) < batches:
+            await asyncio.sleep(0)
+
+
+async def test_what_waits_while_a_batch_is_written_becomes_the_next_batch(store: GatedStore, lease: Lease) -> None:
+    journal = GroupCommit(store, max_batch=3)
+    first = asyncio.create_task(journal.submit(receipt(lease, 0, kind=StepKind.TOOL)))
+    await until_started(store, 1)
+    rest = [asyncio.create_task(journal.submit(receipt(lease, n, kind=StepKind.TOOL))) for n in range(1, 6)]
+    await asyncio.sleep(0)
+    store.gate.set()
+    answers = await asyncio.gather(first, *rest)
+    assert store.batches == [[0], [1, 2, 3], [4, 5]]
+    assert [answer.step.ordinal for answer in answers if answer.step] == list(range(6))
+
+
+async def test_items_submitted_together_keep_their_order(store: GatedStore, lease: Lease) -> None:
+    store.gate.set()
+    journal = GroupCommit(store, max_batch=2)
+    answers = await journal.submit_all([receipt(lease, n, kind=StepKind.TOOL) for n in (4, 2, 9)])
+    assert [answer.step.ordinal for answer in answers if answer.step] == [4, 2, 9]
+    assert store.batches == [[4, 2], [9]]
+
+
+async def test_nothing_submitted_is_nothing_written(store: GatedStore) -> None:
+    assert await GroupCommit(store).submit_all([]) == []
+    assert store.batches == []
+
+
+@pytest.mark.parametrize("started", [True, False])
+async def test_a_cancelled_waiter_does_not_cancel_the_write(store: GatedStore, lease: Lease, started: bool) -> None:
+    journal = GroupCommit(store)
+    blocker = asyncio.create_task(journal.submit(receipt(lease, 0, kind=StepKind.TOOL)))
+    await until_started(store, 1)
+    waiter = blocker if started else asyncio.create_task(journal.submit(receipt(lease, 1, kind=StepKind.TOOL)))
+    await asyncio.sleep(0)
+    waiter.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+    store.gate.set()
+    await journal.aclose()
+    await asyncio.gather(blocker, return_exceptions=True)
+    assert len(await store.steps(lease.thread)) == (1 if started else 2)
+
+
+async def test_an_error_of_the_store_reaches_every_waiter_of_its_batch_and_no_other(
+    store: GatedStore, lease: Lease
+) -> None:
+    store.gate.set()
+    store.error = StoreUnreachableError()
+    journal = GroupCommit(store)
+    tries = await asyncio.gather(
+        *(journal.submit(receipt(lease, n, kind=StepKind.TOOL)) for n in range(3)), return_exceptions=True
+    )
+    assert [type(error) for error in tries] == [StoreUnreachableError] * 3
+    store.error = None
+    assert (await journal.submit(receipt(lease, 0, kind=StepKind.TOOL))).status is ItemStatus.OK
+
+
+async def test_an_error_that_nobody_waits_for_is_not_left_behind(store: GatedStore, lease: Lease) -> None:
+    journal = GroupCommit(store)
+    waiter = asyncio.create_task(journal.submit(receipt(lease, 0, kind=StepKind.TOOL)))
+    await until_started(store, 1)
+    waiter.cancel()
+    store.error = StoreUnreachableError()
+    store.gate.set()
+    await journal.aclose()
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+
+
+async def test_closing_writes_what_waits_and_takes_no_more(store: GatedStore, lease: Lease) -> None:
+    journal = GroupCommit(store, max_batch=1)
+    waiters = [asyncio.create_task(journal.submit(receipt(lease, n, kind=StepKind.TOOL))) for n in range(3)]
+    await until_started(store, 1)
+    closing = asyncio.create_task(journal.aclose())
+    await asyncio.sleep(0)
+    store.gate.set()
+    await closing
+    assert all(waiter.done() or not waiter.cancelled() for waiter in waiters)
+    assert len(await store.steps(lease.thread)) == 3
+    with pytest.raises(LedgerError, match="closed"):
+        await journal.submit(receipt(lease, 9, kind=StepKind.TOOL))
+    await asyncio.gather(*waiters)
