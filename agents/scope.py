@@ -14,12 +14,13 @@ from pathlib import PurePosixPath
 
 from pathspec import GitIgnoreSpec
 
-_TEST_FOLDERS = frozenset({"test", "tests"})
+_TEST_FOLDERS = frozenset({"test", "tests", "testing"})
 _TEST_NAME = re.compile(r"(?:test_.*|.*_tests?|tests?)\.pyi?$")
 _GATE_FOLDERS = frozenset({".github", ".circleci", ".gitlab"})
 _GATE_NAMES = frozenset(
     {
-        "pyproject.toml", "setup.cfg", "tox.ini", "pytest.ini", ".pytest.ini", "noxfile.py", "makefile",
+        "pyproject.toml", "setup.cfg", "tox.ini", "pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "noxfile.py",
+        "makefile",
         "ruff.toml", ".ruff.toml", ".flake8", ".pylintrc", "mypy.ini", ".mypy.ini", "pyrightconfig.json", ".coveragerc",
         ".pre-commit-config.yaml", ".gitlab-ci.yml", ".travis.yml", "conftest.py", "sitecustomize.py", "usercustomize.py",
     }
@@ -77,7 +78,8 @@ def _is_test_part(part: str, last: bool) -> bool:
 
 
 def _is_gate_part(part: str, last: bool) -> bool:
-    return part.casefold() in (_GATE_NAMES if last else _GATE_FOLDERS)
+    name = part.casefold()
+    return name in _GATE_NAMES or name.endswith(".pth") if last else name in _GATE_FOLDERS
 
 
 def _parts(path: str) -> tuple[tuple[str, bool], ...]:
