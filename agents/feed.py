@@ -37,7 +37,7 @@ class Feed:
     """Publishes and reads events. A feed that cannot be written never stops work: it is logged and counted."""
 
     def __init__(self, redis: Redis, clock: Clock = utc_now) -> None:
-        self._redis = redis
+        self.redis = redis
         self._clock = clock
         self.failures = 0
         """Events that could not be published since the start."""
@@ -47,7 +47,7 @@ class Feed:
         stamped = {"at": self._clock().isoformat(), **event}
         body = json.dumps(stamped, ensure_ascii=True, default=str)
         try:
-            await self._redis.xadd(feed_key(project), {"event": body}, maxlen=MAX_EVENTS, approximate=True)
+            await self.redis.xadd(feed_key(project), {"event": body}, maxlen=MAX_EVENTS, approximate=True)
         except (RedisError, OSError) as error:
             self.failures += 1
             log.warning("feed_unavailable", project=project, error=str(error)[:200], failures=self.failures)
@@ -65,7 +65,7 @@ class Feed:
         """
         position = after
         while True:
-            answer = await self._redis.xread({feed_key(project): position}, count=100, block=block_ms)
+            answer = await self.redis.xread({feed_key(project): position}, count=100, block=block_ms)
             rows = stream_rows(answer)
             for identifier, fields in rows:
                 position = identifier

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import ROUND_UP, Decimal
@@ -93,7 +94,7 @@ class Gateway:
             async with asyncio.timeout(self._timeout.total_seconds()):
                 response = await litellm.acompletion(**self._arguments(model, request, access))
             return self._answer(model, response)
-        except ModelError:
+        except (ModelError, _FailoverError):
             raise
         except Exception as error:
             # LiteLLM documents no common base for what its providers raise; the one place that sorts it is here.
@@ -198,6 +199,10 @@ def _configure() -> None:
     litellm.suppress_debug_info = True
     # aiohttp sessions outlive their loop noisily; httpx closes with `close`.
     litellm.disable_aiohttp_transport = True
+    with warnings.catch_warnings():
+        # LiteLLM builds its models on first use, and pydantic has something to say about them.
+        warnings.simplefilter("ignore")
+        ModelResponse()
     if not any(item["provider"] == _OFFLINE_PROVIDER for item in litellm.custom_provider_map):
         litellm.custom_provider_map.append({"provider": _OFFLINE_PROVIDER, "custom_handler": OfflineProvider()})
 
@@ -212,12 +217,12 @@ def _wanted(model: str) -> Wanted:
 
 
 def _rates(model: str) -> Mapping[str, Any]:
-    try:
-        key = litellm.get_model_info(model)["key"]
-    except Exception:
-        # LiteLLM raises a bare Exception for a model that it does not list: it has no rates.
-        return {}
-    return litellm.model_cost.get(key, {})
+    """The model's row in LiteLLM's price list, which names some models with and some without their provider."""
+    provider, _, name = model.partition("/")
+    if model in litellm.model_cost:
+        return litellm.model_cost[model]
+    rates = litellm.model_cost.get(name, {})
+    return rates if rates.get("litellm_provider") == provider else {}
 
 
 def _usage(response: Any) -> Usage:

@@ -8,12 +8,9 @@ import structlog
 from redis.exceptions import RedisError
 
 from agents.bus import Inbox
-from agents.messages import MessageType
 from ledger.store import Message, Store
 
 log = structlog.get_logger(__name__)
-
-_FOR_MODELS = frozenset({MessageType.FEEDBACK, MessageType.REVIEW_RESULT})
 
 
 @dataclass(frozen=True)
@@ -23,16 +20,14 @@ class Mailbox:
     store: Store
     project: str
     agent: str
-    inbox: Inbox | None = None
+    inbox: Inbox
 
     async def unread(self) -> list[Message]:
-        """Messages for the model that no step has read, oldest first."""
-        return [message for message in await self.store.inbox(self.project, self.agent) if message.type in _FOR_MODELS]
+        """Messages that no step has read, oldest first."""
+        return await self.store.inbox(self.project, self.agent)
 
     async def settle(self) -> None:
         """Acknowledge on the bus what steps have read; trouble with Redis only delays that."""
-        if self.inbox is None:
-            return
         try:
             await self.inbox.read()
             unread = {message.id for message in await self.store.inbox(self.project, self.agent)}

@@ -36,7 +36,8 @@ class Trouble:
 
 def trouble_of(error: Exception, model: str, secret: str | None = None) -> Trouble:
     """Sort what LiteLLM raised; unknown errors count as passing ones."""
-    reason = " ".join(str(error).split())
+    # LiteLLM pastes tracebacks into some messages.
+    reason = " ".join(str(error).partition("Traceback (most recent call last)")[0].split())
     if secret:
         reason = reason.replace(secret, "[secret]")
     text = f"{model}: {type(error).__name__}: {reason}"[:MAX_TEXT]

@@ -26,10 +26,14 @@ from agents.models import ModelAnswer, ModelRequest, ToolCall
 from agents.receipts import Pen, StepKey
 from agents.tools.base import ToolResult
 from ledger.chain import digest
+from ledger.errors import StoreUnreachableError
 from ledger.store import Item, ItemResult, ItemStatus, NewEntry, NewMessage, Receipt, Step
 from ledger.vocabulary import Json, StepKind, StepStatus
 
 T = TypeVar("T")
+
+RETRIES_S = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
+"""Waits between attempts to commit while the database is away: an answer that was paid for is not given up at once."""
 
 Submit = Callable[[Item], Awaitable[ItemResult]]
 """Commits one item; `ledger.journal.GroupCommit.submit`."""
@@ -203,7 +207,7 @@ class Steps:
         self._wiring.observer.begins(key)
 
     async def _ask(self, key: StepKey, bound_usd: Decimal, ask: Callable[[], Awaitable[ModelAnswer]]) -> Json:
-        result = await self._wiring.submit(self._wiring.pen.intent(key, bound_usd))
+        result = await self._submit(self._wiring.pen.intent(key, bound_usd))
         if result.status is ItemStatus.SERVED and result.step is not None:
             return self._keep(result.step)
         await self._refuse(key, result)
@@ -211,12 +215,12 @@ class Steps:
             answer = await ask()
         except ModelError as error:
             if not (isinstance(error, ModelUnavailableError) and error.may_be_billed):
-                await self._wiring.submit(self._wiring.pen.failure(key, error))
+                await self._submit(self._wiring.pen.failure(key, error))
             raise
         return await self._commit(key, self._wiring.pen.receipt(key, answer.model_dump(mode="json"), answer=answer))
 
     async def _commit(self, key: StepKey, receipt: Receipt) -> Json:
-        result = await self._wiring.submit(receipt)
+        result = await self._submit(receipt)
         if result.status is ItemStatus.LATE:
             raise LostLeaseError
         if result.status is ItemStatus.SERVED and result.step is not None:
@@ -225,6 +229,15 @@ class Steps:
         self._count(receipt.kind, receipt.cost_usd, receipt.commit)
         self._wiring.observer.ended(receipt)
         return receipt.result
+
+    async def _submit(self, item: Item) -> ItemResult:
+        """Commit; items are idempotent, so what became of a failed attempt does not matter."""
+        for wait_s in RETRIES_S:
+            try:
+                return await self._wiring.submit(item)
+            except StoreUnreachableError:
+                await asyncio.sleep(wait_s)
+        return await self._wiring.submit(item)
 
     def _keep(self, step: Step) -> Json:
         self._journal[step.ordinal, step.sub] = step

@@ -1,0 +1,97 @@
+"""Telling the live feed and the heartbeat what a run does, without ever holding the run up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from agents.feed import Feed
+from agents.receipts import StepKey
+from agents.runs import AgentRun
+from ledger.store import Receipt
+from ledger.vocabulary import AgentState, Json, StepKind
+
+MAX_TEXT = 500
+MAX_WAITING = 1000
+"""Events that wait for a slow Redis; more are dropped, since the feed is only for watching."""
+DRAIN_S = 2.0
+"""How long the end of a run waits for its last events."""
+
+Beat = Callable[[int, str], None]
+
+
+class Announcer:
+    """Publishes one run's events in order from a task of its own."""
+
+    def __init__(self, feed: Feed, request: AgentRun, beat: Beat) -> None:
+        self._feed = feed
+        self._request = request
+        self._beat = beat
+        self._waiting: asyncio.Queue[dict[str, Json] | None] = asyncio.Queue(MAX_WAITING)
+        self._publishing: asyncio.Task[None] | None = None
+        self._state: AgentState | None = None
+
+    async def __aenter__(self) -> Announcer:
+        self._publishing = asyncio.create_task(self._publish(), name="announcer")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._publishing is not None
+        if self._waiting.full():
+            self._waiting.get_nowait()
+        self._waiting.put_nowait(None)
+        done, _ = await asyncio.wait([self._publishing], timeout=DRAIN_S)
+        if not done:
+            self._publishing.cancel()
+
+    def begins(self, key: StepKey) -> None:
+        """A step is about to be done for real."""
+        state = AgentState.THINKING if key.kind is StepKind.MODEL else AgentState.EXECUTING
+        self._beat(key.ordinal, f"{key.kind}:{key.name}")
+        if key.kind is not StepKind.INPUT:
+            self.state(state, key.name if state is AgentState.EXECUTING else "", ordinal=key.ordinal)
+
+    def ended(self, receipt: Receipt) -> None:
+        """A step is committed."""
+        data: dict[str, Json] = {"ordinal": receipt.ordinal, "sub": receipt.sub, "name": receipt.name}
+        match receipt.kind:
+            case StepKind.MODEL:
+                data |= {"model": receipt.model, "cost_usd": str(receipt.cost_usd)}
+                calls = ", ".join(call["name"] for call in receipt.result["tool_calls"])
+                self.tell("thinking", receipt.result["text"] or calls, **data)
+            case StepKind.TOOL:
+                told = receipt.entries[0].body
+                data |= {"ok": receipt.result["ok"], "commit": receipt.commit, "allowed": told["allowed"]}
+                refused = not told["allowed"]
+                self.tell("tool", f"{receipt.name} refused: {told['reason']}" if refused else receipt.name, **data)
+            case StepKind.INPUT:
+                self.tell("message", receipt.name, **data)
+
+    def state(self, state: AgentState, text: str = "", **data: Json) -> None:
+        """The agent's state changed; the same state again is not told twice."""
+        if state is not self._state:
+            self._state = state
+            self.tell("state", text, state=state.value, **data)
+
+    def tell(self, kind: str, text: str, **data: Json) -> None:
+        """Put an event of a type of the feed into the queue."""
+        request = self._request
+        event: dict[str, Any] = {
+            "type": kind,
+            "sprint": request.sprint,
+            "task": request.task,
+            "agent": request.agent,
+            "role": request.role.value,
+            "text": text[:MAX_TEXT],
+            "data": data | ({"seat": request.seat.value} if request.seat else {}),
+        }
+        if not self._waiting.full():
+            self._waiting.put_nowait(event)
+
+    async def _publish(self) -> None:
+        while (event := await self._waiting.get()) is not None:
+            await self._feed.publish(self._request.project, event)

@@ -1,0 +1,117 @@
+"""Holding a thread while a run works on it, and knowing at any moment whether it may go on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+from types import TracebackType
+
+import structlog
+
+from agents.errors import HaltedError, LostLeaseError, RunStoppedError
+from ledger.errors import LeaseLostError, LedgerError
+from ledger.store import Lease, Store, ThreadInfo
+from ledger.vocabulary import Standing, project_scope, sprint_scope, task_scope
+
+log = structlog.get_logger(__name__)
+
+TTL = timedelta(seconds=15)
+RENEW_EVERY = timedelta(seconds=4)
+"""Three tries fit into a lease; standing is looked at as often, so that a revoked agent starts no step after five seconds."""
+
+
+class HeldLease:
+    """Takes the lease, renews it and gives it back; the guard of the run's steps.
+
+    Raises:
+        LeaseHeldError: On entering, where another holder is at work.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        info: ThreadInfo,
+        holder: str,
+        stopping: asyncio.Event,
+        *,
+        ttl: timedelta = TTL,
+        renew_every: timedelta = RENEW_EVERY,
+    ) -> None:
+        self._store = store
+        self._info = info
+        self._holder = holder
+        self._stopping = stopping
+        self._ttl = ttl
+        self._every = renew_every
+        self._lease: Lease | None = None
+        self._valid_until = 0.0
+        self._lost = False
+        self._halt: str | None = None
+        self._renewing: asyncio.Task[None] | None = None
+
+    @property
+    def lease(self) -> Lease:
+        assert self._lease is not None  # only inside the context
+        return self._lease
+
+    async def __aenter__(self) -> HeldLease:
+        begun = time.monotonic()
+        self._lease = await self._store.acquire_lease(self._info, self._holder, self._ttl)
+        self._valid_until = begun + self._ttl.total_seconds()
+        self._renewing = asyncio.create_task(self._keep(), name=f"lease-{self._info.thread}")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.gather(self._renewing, return_exceptions=True)
+        if not self._lost:
+            try:
+                await asyncio.shield(self._store.release_lease(self.lease))
+            except LedgerError as failure:
+                # It ends by itself; what matters more is how the run ended.
+                log.warning("lease_not_released", thread=self._info.thread, error=str(failure)[:200])
+
+    def check(self) -> None:
+        """May another step start? Raises LostLeaseError, HaltedError or RunStoppedError."""
+        if not self.holds():
+            raise LostLeaseError
+        if self._halt:
+            raise HaltedError(self._halt)
+        if self._stopping.is_set():
+            raise RunStoppedError
+
+    def holds(self) -> bool:
+        """By our own clock: a process that was frozen for longer than the lease must not trust it when it wakes."""
+        return not self._lost and time.monotonic() < self._valid_until
+
+    async def _keep(self) -> None:
+        while not self._lost:
+            await asyncio.sleep(self._every.total_seconds())
+            begun = time.monotonic()
+            try:
+                await self._store.renew_lease(self.lease, self._ttl)
+                self._valid_until = begun + self._ttl.total_seconds()
+                self._halt = await self._forbidden()
+            except LeaseLostError:
+                self._lost = True
+                log.warning("lease_lost", thread=self._info.thread, epoch=self.lease.epoch)
+            except LedgerError as error:
+                log.warning("lease_not_renewed", thread=self._info.thread, error=str(error)[:200])
+
+    async def _forbidden(self) -> str | None:
+        info = self._info
+        scopes = (
+            project_scope(info.project),
+            sprint_scope(info.project, info.sprint),
+            task_scope(info.project, info.sprint, info.task),
+            info.agent,
+        )
+        for subject in scopes:
+            row = await self._store.standing(subject)
+            if row is not None and row.standing is not Standing.ACTIVE:
+                return f"{subject} is {row.standing}: {row.reason}"
+        return None
