@@ -94,6 +94,8 @@ async def test_workers_at_once_neither_deadlock_nor_overspend(database: Database
         entries = await stores[0].entries(project, limit=10_000)
         assert verify(entries).ok
         assert len(entries) == sum(paid)
+    near = (await stores[0].budget("pa")).spent_usd > limits["pa"] - 2
+    assert near, "the limit was never near: nothing was tested"
     rows = [row for project in PROJECTS for row in await stores[0].usage(project)]
     assert spent == sum(row.cost_usd for row in rows)
     assert sum(row.calls for row in rows) == sum(paid)
@@ -104,8 +106,8 @@ async def test_workers_at_once_neither_deadlock_nor_overspend(database: Database
         await store.close()
 
 
-async def test_the_same_reservation_from_two_workers_counts_once(database: Database) -> None:
-    one, two = await open_store(database), await open_store(database)
+async def test_the_same_reservation_from_two_workers_counts_once(shared: Database) -> None:
+    one, two = await open_store(shared), await open_store(shared)
     await one.open_budget("p/s1/t", None)
     lease = await one.acquire_lease(thread(), "w", MINUTE)
     for ordinal in range(20):
@@ -120,8 +122,8 @@ async def test_the_same_reservation_from_two_workers_counts_once(database: Datab
 
 
 @pytest.mark.parametrize("round_", range(5))
-async def test_a_takeover_during_a_write_leaves_either_an_answer_or_a_doubt(database: Database, round_: int) -> None:
-    one, two = await open_store(database), await open_store(database)
+async def test_a_takeover_comes_before_or_after_a_whole_batch(shared: Database, round_: int) -> None:
+    one, two = await open_store(shared), await open_store(shared)
     project = f"p{round_}"
     await one.open_budget(f"{project}/s1/t", None)
     lease = await one.acquire_lease(thread(project), "w", MINUTE)

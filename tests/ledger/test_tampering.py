@@ -77,10 +77,8 @@ TABLES = ["entries", "threads", "steps", "attempts", "budgets", "artifacts", "st
 
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("verb", ["DELETE FROM syndic.{}", "TRUNCATE syndic.{}", "DROP TABLE syndic.{}"])
-async def test_a_worker_can_take_nothing_away(
-    recorded: PostgresStore, database: Database, table: str, verb: str
-) -> None:
-    with psycopg.connect(database.worker) as connection, pytest.raises(errors.InsufficientPrivilege):
+def test_a_worker_can_take_nothing_away(shared: Database, table: str, verb: str) -> None:
+    with psycopg.connect(shared.worker) as connection, pytest.raises(errors.InsufficientPrivilege):
         connection.execute(verb.format(table))
 
 
@@ -98,10 +96,8 @@ async def test_a_worker_can_take_nothing_away(
         "CREATE OR REPLACE FUNCTION syndic.refuse_change() RETURNS trigger LANGUAGE sql AS ''",
     ],
 )
-async def test_a_worker_writes_through_the_functions_alone(
-    recorded: PostgresStore, database: Database, statement: str
-) -> None:
-    with psycopg.connect(database.worker) as connection, pytest.raises(errors.InsufficientPrivilege):
+def test_a_worker_writes_through_the_functions_alone(shared: Database, statement: str) -> None:
+    with psycopg.connect(shared.worker) as connection, pytest.raises(errors.InsufficientPrivilege):
         connection.execute(statement)
 
 
