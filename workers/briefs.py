@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from ledger.vocabulary import Json
 from workers.errors import WorkersError
+from workflows.briefs import check_models, gate_specs
 from workflows.contracts import ProjectSpec, TaskBrief
 
 BRIEF_SUFFIXES = (".json", ".yaml", ".yml")
@@ -68,6 +69,11 @@ def parse_spec(content: dict[str, Json]) -> ProjectSpec:
     if spec.carried is not None:
         raise BriefError("carried: only a project that continues as new sets this; remove it")
     check_tasks(spec.tasks)
+    try:
+        check_models(spec.models)
+        gate_specs(spec.gates)
+    except ValueError as error:
+        raise BriefError(str(error)) from None
     return spec
 
 

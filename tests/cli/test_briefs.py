@@ -137,3 +137,11 @@ def test_durations(text: str, minutes: int) -> None:
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(BriefError, match="is no duration"):
         parse_minutes(text)
+
+
+def test_a_model_for_a_role_that_does_not_exist_is_refused() -> None:
+    assert "'enginer' is no role" in complaint(brief(models={"enginer": ["openai/gpt-5-mini"]}))
+
+
+def test_a_gate_that_no_shell_could_split_is_refused() -> None:
+    assert "No closing quotation" in complaint(brief(gates=[{"name": "unit", "run": "pytest 'x"}]))
