@@ -15,9 +15,9 @@ from temporalio.common import RawValue, VersioningBehavior
 from temporalio.exceptions import ActivityError
 
 from activities.contracts import OpenBudget, OpenWorkspace, RecordActivities, RunGates, Workspace, WorkspaceActivities
-from agents.assignments import Feedback, Report, Verdict, Work, WorkResult
+from agents.assignments import Feedback, Report, Work, WorkResult
 from agents.runs import AgentOutcome, AgentRun
-from ledger.events import RepairChosen, TaskFinished, TaskStarted, VerdictGiven
+from ledger.events import RepairChosen, TaskFinished, TaskStarted
 from ledger.vocabulary import (
     Answer,
     ApprovalKind,
@@ -25,19 +25,17 @@ from ledger.vocabulary import (
     OutcomeKind,
     Phase,
     Role,
-    Seat,
     TaskKind,
     TaskState,
     task_branch,
     task_scope,
 )
 from workflows import council, messages, options, team
-from workflows.approvals import ApprovalBook
 from workflows.contracts import FeedbackNote, TaskReport, TaskSpec, TaskView
-from workflows.council import Opinion
 from workflows.crew import Crew, cause_of
 from workflows.lifecycle import Lifecycle, Stopped, together
 from workflows.repair import Ladder, Level
+from workflows.review import Review
 from workflows.solo import Solo, check_task_spec
 
 HANDOVERS = 3
@@ -88,12 +86,14 @@ class AgentTask(Lifecycle):
         self.approval_ttl = timedelta(minutes=spec.approval_timeout_minutes)
         self.role = spec.task.role.value
         self.producer = spec.task.role
-        label = f"g{spec.generation}-" if spec.generation > 1 else ""
-        self.book = ApprovalBook(self.workflow_id, label)
         self.ladder = Ladder(len(team.chain_of(spec.models, self.producer)))
         self.feedback = spec.feedback
         self.state = TaskState.RUNNING
-        self.open(spec.project, task_scope(spec.project, spec.sprint, spec.task.id), f".{spec.generation}")
+        self.open(
+            spec.project,
+            task_scope(spec.project, spec.sprint, spec.task.id),
+            f".g{spec.generation}" if spec.generation > 1 else "",
+        )
         self.refresh()
         return spec
 
@@ -176,17 +176,7 @@ class AgentTask(Lifecycle):
         self.note(
             started, feed={**feed, "role": self.producer.value, "text": task.title} if self.attempts == 1 else None
         )
-        work = Work.CHANGE if task.kind is TaskKind.CHANGE else Work.ANALYSIS
-        run = self._run(work, self.producer, self.agent, f"{self.producer.value}-{self._round}")
-        run = run.model_copy(
-            update={
-                "instructions": task.instructions,
-                "acceptance": task.acceptance,
-                "params": task.params,
-                "feedback": self.feedback,
-                "chain_offset": self.ladder.chain_offset,
-            }
-        )
+        run = self._run(Work.CHANGE if self._is_change else Work.ANALYSIS, f"{self.producer.value}-{self._round}")
         outcome = await self.crew.engage(run, f"{self.producer.value} {task.id}: {task.title}")
         self.commit = outcome.commit
         return outcome
@@ -195,24 +185,29 @@ class AgentTask(Lifecycle):
     def _round(self) -> str:
         return f"{self.spec.generation}.{self.attempts}"
 
-    def _run(self, work: Work, role: Role, agent: str, lineage: str) -> AgentRun:
+    def _run(self, work: Work, lineage: str) -> AgentRun:
         spec = self.spec
         return AgentRun(
             project=spec.project,
             sprint=spec.sprint,
             task=spec.task.id,
             lineage=lineage,
-            role=role,
-            agent=agent,
+            role=self.producer,
+            agent=self.agent,
             work=work,
             goal=spec.goal,
             title=spec.task.title,
+            instructions=spec.task.instructions,
             scope=spec.task.scope,
-            chain=team.chain_of(spec.models, role),
+            acceptance=spec.task.acceptance,
+            params=spec.task.params,
+            chain=team.chain_of(spec.models, self.producer),
+            chain_offset=self.ladder.chain_offset,
             branch=self.workspace.branch,
             base_commit=self.workspace.base_commit,
             baseline=spec.baseline,
             documents=spec.documents,
+            feedback=self.feedback,
             attempt=self.attempts,
             max_steps=spec.max_steps,
             budget_scope=self.subject,
@@ -288,48 +283,14 @@ class AgentTask(Lifecycle):
     async def _judge(self, earned: TaskState, outcome: AgentOutcome) -> tuple[TaskState | None, tuple[Feedback, ...]]:
         self.enter(Phase.REVIEW, "council of four judges")
         self.produced = (*_named(outcome.artifact), *(ref for ref in self.produced if ref != outcome.artifact))
-        opinions: list[Opinion] = await together(*(self._opinion(seat) for seat in team.COUNCIL))
-        for opinion in opinions:
-            self._note_verdict(opinion)
+        chain = team.chain_of(self.spec.models, Role.JUDGE)
+        # The judged documents come last: whoever looks for "the diff" finds this one, not a predecessor's.
+        update = {"chain": chain, "documents": (*self.spec.documents, *self.produced)}
+        run = self._run(Work.JUDGE, "").model_copy(update=update)
+        opinions = await Review(self, self.crew).opinions(run, team.COUNCIL, self._round)
         if council.accepted(opinions):
             return earned, ()
         return None, council.objections(opinions)
-
-    async def _opinion(self, seat: Seat) -> Opinion:
-        judge = team.judge_id(self.project, seat)
-        run = self._run(Work.JUDGE, Role.JUDGE, judge, f"judge-{seat.value}-{self._round}")
-        task = self.spec.task
-        run = run.model_copy(
-            update={
-                "seat": seat,
-                "instructions": task.instructions,
-                "acceptance": task.acceptance,
-                "params": task.params,
-                "documents": (*self.spec.documents, *self.produced),
-            }
-        )
-        outcome = await self.crew.engage(run, f"judge ({seat.value}) {task.id}")
-        if outcome.kind is not OutcomeKind.FINISHED:
-            return Opinion(seat=seat, judge=judge, verdict=None, trouble=outcome.summary)
-        try:
-            return Opinion(seat=seat, judge=judge, verdict=Verdict.model_validate(outcome.result))
-        except ValidationError as error:
-            return Opinion(seat=seat, judge=judge, verdict=None, trouble=messages.faults(error))
-
-    def _note_verdict(self, opinion: Opinion) -> None:
-        verdict = opinion.verdict
-        answer = verdict.verdict.value if verdict else "none"
-        event = VerdictGiven(
-            sprint=self.spec.sprint,
-            task=self.spec.task.id,
-            attempt=self.attempts,
-            seat=opinion.seat.value,
-            verdict=answer,
-            confidence=verdict.confidence if verdict else 0.0,
-            reasons=verdict.reasons if verdict else (opinion.trouble,),
-            judge=opinion.judge,
-        )
-        self.note(event, f"judge {opinion.seat.value}: {answer}")
 
     # Repairing it.
 

@@ -34,7 +34,7 @@ class ApprovalBook:
 
     Args:
         workflow_id: where decisions must be sent.
-        label: goes into the ids, so that a later run under the same workflow id never meets an old decision.
+        label: begins the ids, which are unique among all workflows, also among runs under the same workflow id.
     """
 
     def __init__(self, workflow_id: str, label: str = "") -> None:
@@ -71,7 +71,7 @@ class ApprovalBook:
         """Open a request for a decision about `subject`, which expires `ttl` after `now`."""
         number = 1 + sum(request.kind == kind for request in self._requests.values())
         view = ApprovalView(
-            id=f"{kind.value}-{self._label}{number}",
+            id=f"{self._label}{kind.value}-{number}",
             kind=kind,
             digest=digest(dict(subject)),
             subject=dict(subject),

@@ -72,11 +72,15 @@ class Carried(Record):
     autonomy: Autonomy
     head: str | None = None
     """Where the next sprint starts."""
+    models: dict[str, tuple[str, ...]] = {}
     started_at: datetime | None = None
     """When the first run of the project began: `timeout_minutes` counts from here."""
     warnings: tuple[str, ...] = ()
     merged: tuple[int, ...] = ()
     """Sprints that are on the project branch."""
+    held: tuple[int, ...] = ()
+    """Sprints that are built on but not on the project branch."""
+    refused: tuple[RefusalView, ...] = ()
     model_calls: int = 0
     cost_usd: Decimal = Decimal(0)
     budget_usd: Money | None = None

@@ -10,8 +10,8 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 from activities.contracts import AgentActivities, OpenBudget, RecordActivities
 from agents.assignments import Feedback
+from agents.messages import feedback_message
 from agents.runs import AgentOutcome, AgentRun
-from ledger.store import NewMessage
 from ledger.vocabulary import Answer, ApprovalKind, Json, OutcomeKind, project_scope, thread_id
 from workflows import options
 from workflows.contracts import FeedbackNote
@@ -53,16 +53,11 @@ class Crew:
         self._notes += 1
         words = Feedback(source=f"person:{note.by}", text=note.text)
         for place, agent in enumerate(dict.fromkeys(self.at_work.values())):
-            self._life.recorder.post(
-                NewMessage(
-                    id=self._life.recorder.key(f"feedback-{self._notes}-{place}"),
-                    project=self._life.project,
-                    source=words.source,
-                    target=agent,
-                    type="feedback",
-                    payload=words.model_dump(mode="json"),
-                )
+            key = self._life.recorder.key(f"feedback-{self._notes}-{place}")
+            message = feedback_message(
+                id=key, project=self._life.project, target=agent, feedback=words, source=words.source
             )
+            self._life.recorder.post(message)
         return bool(self.at_work)
 
     async def _until_decided(self, run: AgentRun, thread: str, text: str) -> AgentOutcome:
@@ -85,7 +80,7 @@ class Crew:
                     return _failed(
                         outcome, f"a person was asked and did not help: {outcome.question or outcome.summary}"
                     )
-                run = run.model_copy(update={"answer": answer})
+                run = run.model_copy(update={"answer": answer, "answer_to": outcome.question_id})
             elif outcome.kind in (OutcomeKind.PAUSED, OutcomeKind.NEEDS_HUMAN):
                 return _failed(outcome, f"{outcome.kind.value}: {outcome.summary}")
             else:

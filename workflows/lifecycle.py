@@ -166,10 +166,17 @@ class Lifecycle:
     # What happened.
 
     def open(self, project: str, subject: str, chapter: str = "") -> None:
-        """Name what this workflow is about; must come before anything is recorded."""
+        """Name what this workflow is about; must come before anything is recorded.
+
+        Args:
+            project: the project's id.
+            subject: budget scope and standing, such as `<project>/s1/<task>`.
+            chapter: tells runs under one workflow id apart.
+        """
         self.project = project
         self.subject = subject
         self.recorder.open(project, chapter)
+        self.book = ApprovalBook(self.workflow_id, f"{subject.replace('/', '.')}{chapter}.")
 
     def enter(self, phase: Phase, detail: str = "") -> None:
         """Go to another phase, on the record."""

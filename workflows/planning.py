@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from activities.contracts import KeepDocument, RecordActivities
-from agents.assignments import Feedback, Plan, Record, Report, Requirements, Work
+from activities.contracts import KeepDocument, RecordActivities, TargetReport
+from agents.assignments import Feedback, Plan, Report, Requirements, Work
 from agents.runs import AgentOutcome, AgentRun
 from ledger.chain import digest
 from ledger.events import PlanProposed, RepairChosen
@@ -20,6 +20,7 @@ from ledger.vocabulary import (
     Json,
     OutcomeKind,
     Phase,
+    Record,
     Role,
     project_branch,
     project_scope,
@@ -47,8 +48,8 @@ class Ground(Record):
 
     commit: str
     base: str
-    baseline: ArtifactRef
-    target: dict[str, Json]
+    target: TargetReport
+    models: dict[str, tuple[str, ...]] = {}
 
 
 class Planning:
@@ -71,9 +72,8 @@ class Planning:
         """
         owner = self._consult(Work.REQUIREMENTS, Role.PRODUCT_OWNER, "requirements", Requirements)
         analyst = self._consult(Work.SURVEY, Role.ANALYST, "survey", Report)
-        (requirements, first), (survey, second) = await together(owner, analyst)
-        del requirements, survey
-        self.documents = (*_named(first, "requirements"), *_named(second, "survey"))
+        (_, requirements), (_, survey) = await together(owner, analyst)
+        self.documents = (*_named(requirements, "requirements"), *_named(survey, "survey"))
 
     async def plan(self, feedback: tuple[Feedback, ...] = ()) -> Plan:
         """The architect's plan, valid; `feedback` is what a person wants changed."""
@@ -94,7 +94,7 @@ class Planning:
 
     async def replan(
         self,
-        left: dict[str, Json],
+        left: list[Json],
         sprints_left: int,
         known: Collection[str],
         documents: tuple[ArtifactRef, ...],
@@ -113,7 +113,7 @@ class Planning:
             check,
             feedback=feedback,
             documents=documents,
-            params={**self._means(sprints_left), **left},
+            params={**self._means(sprints_left), "replan": True, "left": left},
         )
         return await self._propose(plan, outcome)
 
@@ -164,7 +164,7 @@ class Planning:
         Raises:
             Ended: the agent refused, or a person gave it up.
         """
-        chain = team.chain_of(self._spec.models, role)
+        chain = team.chain_of(self._ground.models, role)
         ladder = Ladder(len(chain))
         attempt = 1
         failure: tuple[Feedback, ...] = ()
@@ -225,7 +225,7 @@ class Planning:
             chain=chain,
             branch=project_branch(project),
             base_commit=self._ground.commit,
-            baseline=self._ground.baseline,
+            baseline=self._ground.target.baseline,
             max_steps=self._spec.max_steps,
             budget_scope=project_scope(project),
         )

@@ -8,24 +8,20 @@ from typing import NoReturn
 
 from temporalio import workflow
 from temporalio.common import RawValue, VersioningBehavior
-from temporalio.exceptions import ActivityError, ChildWorkflowError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ChildWorkflowError, WorkflowAlreadyStartedError
 
 from activities.contracts import (
     CloseProject,
     Deliver,
     Integrate,
     KeepDocument,
-    OpenProject,
-    PrepareTarget,
     ProjectClosed,
     RecordActivities,
     TargetReport,
     WorkspaceActivities,
 )
-from agents.assignments import Feedback, Plan
-from ledger.chain import digest
+from agents.assignments import Feedback, Plan, PlannedTask
 from ledger.vocabulary import (
-    TASK_SUCCEEDED,
     Answer,
     ApprovalKind,
     ArtifactRef,
@@ -34,31 +30,32 @@ from ledger.vocabulary import (
     Mode,
     Phase,
     Standing,
-    TaskState,
     project_branch,
     sprint_workflow_id,
 )
-from workflows import briefs, messages, options
+from workflows import briefs, messages, opening, options
 from workflows.calls import perform
 from workflows.contracts import (
     Carried,
+    Decision,
     FeedbackNote,
     ProjectReport,
     ProjectSpec,
     SprintReport,
     SprintSpec,
-    TaskReport,
     TaskView,
 )
 from workflows.crew import Crew, cause_of
 from workflows.lifecycle import Lifecycle, Stopped
 from workflows.planning import Ended, Ground, Planning
-from workflows.solo import open_or_fail
+from workflows.progress import Progress
 from workflows.sprint import Sprint
 
-NO_GATES = (
-    "the repository has no gate that could judge a change: accepted changes stay on their branches, nothing is merged"
-)
+NO_GATES = "no gate can judge a change here: accepted changes stay on their branches, nothing is merged"
+
+
+class TurnOver(Exception):
+    """The history has grown long: go on in a new run after this sprint."""
 
 
 @workflow.defn(name="Project", versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
@@ -74,14 +71,15 @@ class Project(Lifecycle):
         self.crew = Crew(self)
         self.fixed: Plan | None = None
         self.plan = Plan(summary="")
-        self.sprint_reports: list[TaskReport] = []
-        self.merged: list[int] = []
+        self.progress = Progress()
         self.reviews: tuple[ArtifactRef, ...] = ()
         self.said: tuple[Feedback, ...] = ()
         self.warnings: list[str] = []
-        self.approvals_before = 0
-        self.repairs_before = 0
+        self.approvals = 0
+        self.repairs = 0
         self.head = ""
+        self.held: list[int] = []
+        """Sprints that are built on but not on the project's branch."""
         self.opened = False
 
     @workflow.run
@@ -90,16 +88,15 @@ class Project(Lifecycle):
         """`ProjectSpec -> ProjectReport`."""
         spec = self._begin(values)
         try:
-            state, summary = await self.supervise(self._work(), self._deadline(spec))
+            state, summary = await self.supervise(self._work(), self._started(spec) + _limit(spec))
+        except TurnOver:
+            await self._continue_as_new()
         except Ended as end:
             state, summary = end.state, end.reason
-        except ContinueAsNew as turn:
-            await self._continue_as_new(turn.sprint)
         except Stopped as stop:
-            cancelled = stop.reason == "cancelled"
-            state = Phase.CANCELLED if cancelled else Phase.FAILED
-            summary = "cancelled" if cancelled else f"the time limit of {spec.timeout_minutes} minutes is over"
-        except (ActivityError, ChildWorkflowError) as error:
+            timeout = Phase.FAILED, f"the time limit of {spec.timeout_minutes} minutes is over"
+            state, summary = (Phase.CANCELLED, "cancelled") if stop.reason == "cancelled" else timeout
+        except (ActivityError, ChildWorkflowError, WorkflowAlreadyStartedError) as error:
             state, summary = Phase.FAILED, cause_of(error)
         report = await self._close(state, summary)
         if state is Phase.CANCELLED:
@@ -123,38 +120,29 @@ class Project(Lifecycle):
             raise messages.InvalidBriefError(f"ProjectSpec: {error}") from None
         self.mode, self.autonomy, self.budget_usd = spec.mode, spec.autonomy, spec.budget_usd
         self.approval_ttl = timedelta(minutes=spec.approval_timeout_minutes)
-        chapter = f".{spec.carried.sprint}" if spec.carried else ""
-        self.open(address.project, address.project, chapter)
+        self.open(address.project, address.project, f".{spec.carried.sprint}" if spec.carried else "")
         return spec
 
-    def _deadline(self, spec: ProjectSpec) -> datetime:
+    def _started(self, spec: ProjectSpec) -> datetime:
         started = spec.carried.started_at if spec.carried else None
-        return (started or workflow.info().start_time) + timedelta(minutes=spec.timeout_minutes)
+        return started or workflow.info().start_time
 
     # What is shown.
 
     def tasks(self) -> tuple[TaskView, ...]:
-        done = {report.task: _view(report) for report in self.sprint_reports}
-        planned = {
-            task.id: TaskView(
-                id=task.id, title=task.title, kind=task.kind, state=TaskState.WAITING, depends_on=task.depends_on
-            )
-            for sprint in self.plan.sprints
-            for task in sprint.tasks
-        }
-        return tuple({**done, **planned}.values())
+        return self.progress.views(self.plan)
 
     async def take_feedback(self, note: FeedbackNote) -> str | None:
         if note.task is not None and not self.children:
             return f"task {note.task!r} is not at work"
-        told = self.crew.tell(note) if note.task is None else False
+        told = note.task is None and self.crew.tell(note)
         await self.tell_children("feedback", note)
         if not told and not self.children:
             # Nobody is at work, during an approval for instance: the next plan takes it into account.
             self.said = (*self.said, Feedback(source=f"person:{note.by}", text=note.text))
         return None
 
-    # The work.
+    # Discovery and architecture.
 
     async def _work(self) -> tuple[Phase, str]:
         if self.spec.carried is not None:
@@ -162,43 +150,28 @@ class Project(Lifecycle):
         else:
             await self._open()
             await self._make_plan()
-        return await self._sprints()
+        number = self.sprint_number or 0
+        while self.plan.sprints:
+            await self.clearance()
+            number += 1
+            await self._run_sprint(number)
+            if self.plan.sprints and workflow.info().is_continue_as_new_suggested():
+                raise TurnOver
+        return self.progress.verdict(merges=self._merges, plan=self.plan.summary)
 
     async def _open(self) -> None:
-        spec = self.spec
-        self.enter(Phase.DISCOVERY, spec.goal)
-        request = OpenProject(
-            project=self.project,
-            goal=spec.goal,
-            repository=spec.repository,
-            base=spec.base,
-            budget_usd=spec.budget_usd,
-            spec_digest=digest(spec.model_dump(mode="json")),
-            workflow_id=self.workflow_id,
-            mode=spec.mode.value,
-            autonomy=spec.autonomy.value,
-        )
-        opened = await open_or_fail(self, request)
+        self.enter(Phase.DISCOVERY, self.spec.goal)
+        opened = await opening.open_project(self, self.spec, self.spec.budget_usd)
         self.opened = True
-        self.warnings += opened.warnings
         self.head = opened.commit
-        gates = briefs.gate_specs(spec.gates)
-        prepare = PrepareTarget(project=self.project, commit=opened.commit, setup=spec.setup, gates=gates)
-        target = await self.call(
-            WorkspaceActivities.prepare_target, prepare, options.TOOL, "environment, gates and baseline"
-        )
+        self.warnings += opened.warnings
+        target = await opening.prepare_target(self, self.spec, opened.commit)
         if not target.gates:
             self.warnings.append(NO_GATES)
         if not target.sandbox.startswith("bubblewrap"):
             self.warnings.append(f"programs of the repository ran without a sandbox: {target.sandbox}")
-        self._stand_on(
-            Ground(
-                commit=opened.commit,
-                base=opened.base,
-                baseline=target.baseline,
-                target=target.model_dump(mode="json"),
-            )
-        )
+        models = opening.chains(self.spec.models, opened.models)
+        self._stand_on(Ground(commit=opened.commit, base=opened.base, target=target, models=models))
 
     def _stand_on(self, ground: Ground) -> None:
         self.ground = ground
@@ -207,7 +180,7 @@ class Project(Lifecycle):
     @property
     def _merges(self) -> bool:
         """Whether accepted changes are merged at all."""
-        return self.mode is Mode.AUTO and bool(TargetReport.model_validate(self.ground.target).gates)
+        return self.mode is Mode.AUTO and bool(self.ground.target.gates)
 
     async def _make_plan(self) -> None:
         await self.planning.discover()
@@ -217,21 +190,19 @@ class Project(Lifecycle):
         else:
             self.plan = await self.planning.plan(self._take_said())
         while self.plan.sprints and self.autonomy is Autonomy.MILESTONE:
-            comment = await self._approve_plan()
-            if comment is None:
+            wish = await self._approve_plan()
+            if wish is None:
                 return
             self.enter(Phase.ARCHITECTURE, "revising the plan")
-            self.plan = await self.planning.plan((comment, *self._take_said()))
+            self.plan = await self.planning.plan((wish, *self._take_said()))
 
     def _take_said(self) -> tuple[Feedback, ...]:
         said, self.said = self.said, ()
         return said
 
     async def _approve_plan(self) -> Feedback | None:
-        """Ask for the plan; a comment to plan again with, or None when it is approved."""
+        """Ask for the plan; what to plan again for, or None when it is approved."""
         plan = self.plan
-        tasks = [task for sprint in plan.sprints for task in sprint.tasks]
-        warning = f" Note: {NO_GATES}." if NO_GATES in self.warnings else ""
         self.enter(Phase.APPROVAL, plan.summary)
         subject: dict[str, Json] = {
             "goal": self.spec.goal,
@@ -240,79 +211,66 @@ class Project(Lifecycle):
             "mode": self.mode.value,
             "warnings": list(self.warnings),
         }
+        tasks = sum(len(sprint.tasks) for sprint in plan.sprints)
+        warning = f" ({NO_GATES})" if NO_GATES in self.warnings else ""
         decision = await self.ask(
             ApprovalKind.PLAN,
             subject,
-            text=f"{len(plan.sprints)} sprints, {len(tasks)} tasks: {plan.summary}{warning}",
+            text=f"{len(plan.sprints)} sprints, {tasks} tasks: {plan.summary}{warning}",
             on_approve="the first sprint starts",
             on_reject="the project ends, nothing is changed",
         )
-        if decision is None:
-            raise Ended("nobody decided about the plan in time")
-        if decision.decision is Answer.REJECT:
-            raise Ended(_because(f"the plan was rejected by {decision.by}", decision.comment))
-        if decision.decision is Answer.APPROVE:
-            return None
-        return Feedback(source=f"person:{decision.by}", text=decision.comment)
+        return _wish(decision, "the plan")
 
-    async def _sprints(self) -> tuple[Phase, str]:
-        number = self.spec.carried.sprint if self.spec.carried else 0
-        while self.plan.sprints:
-            await self.clearance()
-            number += 1
-            self.sprint_number = number
-            report = await self._sprint(number)
-            wanted = await self._milestone(report)
-            await self._plan_on(report, number, wanted)
-            self._continue_as_new_where_due(number)
-        return self._verdict()
+    # Sprints.
 
-    async def _sprint(self, number: int) -> SprintReport:
-        self.enter(Phase.SPRINTS, f"sprint {number}: {self.plan.sprints[0].goal}")
+    async def _run_sprint(self, number: int) -> None:
+        self.sprint_number = number
+        sprint, *rest = self.plan.sprints
+        report = await self._sprint(self._sprint_spec(number, sprint.goal, sprint.tasks))
+        self.plan = self.plan.model_copy(update={"sprints": tuple(rest)})
+        self.refresh()
+        wishes = await self._milestone(report)
+        await self._plan_on(report, sprint.tasks, wishes)
+
+    async def _sprint(self, spec: SprintSpec) -> SprintReport:
+        self.enter(Phase.SPRINTS, f"sprint {spec.sprint}: {spec.sprint_goal}")
         await self.recorder.flush()
         self.check()
         child = await workflow.start_child_workflow(
             Sprint.run,
-            args=[self._sprint_spec(number)],
-            id=sprint_workflow_id(self.project, number),
-            static_summary=f"sprint {number}: {self.plan.sprints[0].goal}"[:120],
+            args=[spec],
+            id=sprint_workflow_id(self.project, spec.sprint),
+            static_summary=f"sprint {spec.sprint}: {spec.sprint_goal}"[:120],
             **options.CHILD,
         )
         self.children["sprint"] = child
         try:
             report = await child
-        except ChildWorkflowError as error:
-            self.check()
-            if is_cancelled_exception(error):
-                raise Ended(f"sprint {number} was cancelled") from None
-            raise
         finally:
             self.children.clear()
-        self.check()
+            self.check()
         self.tally.add(report.model_calls, report.cost_usd)
-        self.approvals_before += report.approvals
-        self.sprint_reports += report.tasks
+        self.approvals += report.approvals
+        self.progress.add(report)
         self.reviews = report.documents
-        self.plan = self.plan.model_copy(update={"sprints": self.plan.sprints[1:]})
-        self.refresh()
         return report
 
-    def _sprint_spec(self, number: int) -> SprintSpec:
-        spec, sprint = self.spec, self.plan.sprints[0]
-        earlier = {report.task: report.documents for report in self.sprint_reports if report.state in TASK_SUCCEEDED}
+    def _sprint_spec(self, number: int, goal: str, tasks: tuple[PlannedTask, ...]) -> SprintSpec:
+        spec = self.spec
         return SprintSpec(
             project=self.project,
             sprint=number,
             goal=spec.goal,
-            sprint_goal=sprint.goal,
-            tasks=sprint.tasks,
+            sprint_goal=goal,
+            tasks=tasks,
             base_commit=self.head,
-            baseline=self.ground.baseline,
+            baseline=self.ground.target.baseline,
             baseline_commit=self.ground.commit,
             documents=self.planning.documents,
-            earlier=earlier,
+            earlier=self.progress.documents,
             feedback=self._take_said(),
-            models=spec.models,
+            models=self.ground.models,
             mode=self.mode,
             merge=self._merges,
             autonomy=self.autonomy,
@@ -326,24 +284,28 @@ class Project(Lifecycle):
     # After a sprint.
 
     async def _milestone(self, report: SprintReport) -> tuple[Feedback, ...]:
-        """Bring the sprint onto the project's branch, asked for where a person wants to be; returns what they want changed."""
+        """Bring the sprint onto the project's branch, with consent where a person wants to be asked.
+
+        Returns what must change before that; the sprint's work is then built on by the next one.
+        """
         if not self._merges or report.commit == self.head:
             return ()
-        if self.autonomy is Autonomy.AUTONOMOUS:
-            if report.passed:
-                await self._merge_sprint(report)
-            return () if report.passed else (Feedback(source="qa", text=report.summary),)
-        decision = await self._ask_milestone(report)
-        if decision is not None:
-            # The sprint's work is built on, it only is not on the project's branch yet.
+        if self.autonomy is Autonomy.MILESTONE:
+            wish = await self._ask_milestone(report)
+        else:
+            wish = None if report.passed else Feedback(source="review", text=report.summary)
+        if wish is not None:
             self.head = report.commit
-            return (decision,)
-        await self._merge_sprint(report)
+            self.held.append(report.sprint)
+            return (wish,)
+        await self._merge(report)
         return ()
 
     async def _ask_milestone(self, report: SprintReport) -> Feedback | None:
         self.enter(Phase.APPROVAL, f"sprint {report.sprint}: {report.summary}")
-        await self._keep_report(report)
+        document = KeepDocument(name=f"sprint-{report.sprint}", text=report.model_dump_json())
+        kept = await self.call(RecordActivities.keep_document, document, options.RECORD, "keep the sprint's report")
+        self.reviews = (*self.reviews, kept)
         decision = await self.ask(
             ApprovalKind.MILESTONE,
             {"sprint": report.sprint, "commit": report.commit, "report": report.model_dump(mode="json")},
@@ -351,20 +313,9 @@ class Project(Lifecycle):
             on_approve=f"the sprint is merged into {project_branch(self.project)}",
             on_reject="the project ends; what was merged before stays",
         )
-        if decision is None:
-            raise Ended(f"nobody decided about sprint {report.sprint} in time")
-        if decision.decision is Answer.REJECT:
-            raise Ended(_because(f"sprint {report.sprint} was rejected by {decision.by}", decision.comment))
-        if decision.decision is Answer.APPROVE:
-            return None
-        return Feedback(source=f"person:{decision.by}", text=decision.comment)
+        return _wish(decision, f"sprint {report.sprint}")
 
-    async def _keep_report(self, report: SprintReport) -> None:
-        document = KeepDocument(name=f"sprint-{report.sprint}", text=report.model_dump_json())
-        kept = await self.call(RecordActivities.keep_document, document, options.RECORD, "keep the sprint's report")
-        self.reviews = (*self.reviews, kept)
-
-    async def _merge_sprint(self, report: SprintReport) -> None:
+    async def _merge(self, report: SprintReport) -> None:
         self.enter(Phase.INTEGRATION, f"sprint {report.sprint}")
         request = Integrate(
             project=self.project,
@@ -373,113 +324,104 @@ class Project(Lifecycle):
             source=report.commit,
             target=project_branch(self.project),
             base_commit=self.ground.commit,
-            baseline=self.ground.baseline,
+            baseline=self.ground.target.baseline,
             title=f"Sprint {report.sprint}",
             key=self.recorder.key(f"integrate-sprint-{report.sprint}"),
         )
         merged = await self.call(WorkspaceActivities.integrate, request, options.TOOL, f"merge sprint {report.sprint}")
         if not merged.merged or merged.commit is None:
-            raise Ended(f"sprint {report.sprint} could not be merged: " + "; ".join(f.text for f in merged.feedback))
+            reasons = "; ".join(item.text for item in merged.feedback)
+            raise Ended(f"sprint {report.sprint} could not be merged: {reasons}")
         self.head = merged.commit
-        # A sprint that was revised before comes along with the one that was built on it.
-        self.merged = (
-            list(range(1, report.sprint + 1)) if self.autonomy is Autonomy.MILESTONE else [*self.merged, report.sprint]
-        )
+        self.progress.merge([*self.held, report.sprint])
+        self.held = []
         self.remark(f"sprint {report.sprint} merged")
 
-    async def _plan_on(self, report: SprintReport, number: int, wanted: tuple[Feedback, ...]) -> None:
-        """Let the project manager plan what is left, where something is."""
-        unfinished = [task for task in report.tasks if task.state not in TASK_SUCCEEDED]
-        sprints_left = self.spec.max_sprints - number
-        if not (unfinished or wanted or self.plan.sprints) or sprints_left < 1:
+    async def _plan_on(
+        self, report: SprintReport, planned: tuple[PlannedTask, ...], wishes: tuple[Feedback, ...]
+    ) -> None:
+        """Let the project manager plan what is left, where something is and there is a sprint left for it."""
+        sprints_left = self.spec.max_sprints - report.sprint
+        left = self.progress.left(report, planned, self.plan)
+        if sprints_left < 1 or not (left or wishes or self.said):
             self.plan = self.plan.model_copy(update={"sprints": ()})
             return
-        if not (unfinished or wanted or self.said):
-            return
         self.enter(Phase.ARCHITECTURE, "planning what is left")
-        left: dict[str, Json] = {
-            "unfinished": [task.model_dump(mode="json") for task in unfinished],
-            "remaining": [sprint.model_dump(mode="json") for sprint in self.plan.sprints],
-        }
-        known = [task.task for task in self.sprint_reports if task.state in TASK_SUCCEEDED]
-        self.plan = await self.planning.replan(left, sprints_left, known, self.reviews, (*wanted, *self._take_said()))
-
-    def _verdict(self) -> tuple[Phase, str]:
-        latest = self._latest()
-        if not latest:
-            return Phase.DONE, f"nothing to do: {self.plan.summary}"
-        succeeded = [report for report in latest if report.state in TASK_SUCCEEDED]
-        counts = f"{len(succeeded)} of {len(latest)} tasks succeeded, {self._merged_count(latest)} merged"
-        failed = "; ".join(f"{report.task}: {report.summary}" for report in latest if report not in succeeded)
-        text = messages.bounded(f"{counts}; {failed}" if failed else counts)
-        stranded = self._merges and any(r.state is TaskState.MERGED for r in latest) and not self._merged_count(latest)
-        return (Phase.FAILED if stranded or not succeeded else Phase.DONE), text
+        self.plan = await self.planning.replan(
+            left, sprints_left, self.progress.succeeded, self.reviews, (*wishes, *self._take_said())
+        )
 
     # Long lives.
 
-    def _resume_from(self, carried: Carried) -> None:
-        self.opened = True
-        self._stand_on(
-            Ground(commit=carried.commit, base=carried.base, baseline=carried.baseline, target=carried.target)
-        )
-        self.planning.documents = carried.documents
-        self.plan = Plan.model_validate(carried.plan)
-        self.sprint_reports = list(carried.tasks)
-        self.sprint_number = carried.sprint
-        self.merged, self.warnings, self.said = list(carried.merged), list(carried.warnings), carried.feedback
-        self.approvals_before, self.repairs_before = carried.approvals, carried.repairs
-        self.paused, self.autonomy = carried.paused, carried.autonomy
-        self.head = carried.head or carried.commit
-        self.budget_usd = carried.budget_usd if carried.budget_usd is not None else self.spec.budget_usd
-        self.tally.add(carried.model_calls, carried.cost_usd)
-
-    def _continue_as_new_where_due(self, number: int) -> None:
-        if self.plan.sprints and workflow.info().is_continue_as_new_suggested():
-            raise ContinueAsNew(number)
-
-    async def _continue_as_new(self, number: int) -> NoReturn:
-        """Children have ended, handlers are drained and entries written; then the history starts afresh."""
+    async def _continue_as_new(self) -> NoReturn:
+        """Children have ended; handlers are drained and entries written, then the history starts afresh."""
         await workflow.wait_condition(workflow.all_handlers_finished)
         await self.recorder.flush()
-        spec = self.spec.model_copy(update={"carried": self._carried(number)})
-        workflow.continue_as_new(args=[spec])
+        workflow.continue_as_new(args=[self.spec.model_copy(update={"carried": self._carried()})])
 
-    def _carried(self, number: int) -> Carried:
+    def _carried(self) -> Carried:
         return Carried(
             commit=self.ground.commit,
             base=self.ground.base,
+            baseline=self.ground.target.baseline,
+            target=self.ground.target.model_dump(mode="json"),
+            models=self.ground.models,
             head=self.head,
-            baseline=self.ground.baseline,
-            target=self.ground.target,
             documents=self.planning.documents,
             plan=self.plan.model_dump(mode="json"),
-            sprint=number,
-            tasks=tuple(self.sprint_reports),
-            approvals=self._approvals(),
-            repairs=self.repairs_before + self.planning.repairs,
+            sprint=self.sprint_number or 0,
+            tasks=tuple(self.progress.reports),
+            merged=tuple(self.progress.merged),
+            held=tuple(self.held),
+            approvals=self._approvals,
+            repairs=self._repairs,
+            refused=tuple(self.refused),
             paused=self.paused,
             autonomy=self.autonomy,
-            started_at=self._deadline(self.spec) - timedelta(minutes=self.spec.timeout_minutes),
+            started_at=self._started(self.spec),
             warnings=tuple(self.warnings),
-            merged=tuple(self.merged),
             model_calls=self.tally.model_calls,
             cost_usd=self.tally.cost_usd,
             budget_usd=self.budget_usd,
             feedback=self.said,
         )
 
+    def _resume_from(self, carried: Carried) -> None:
+        target = TargetReport.model_validate(carried.target)
+        self._stand_on(Ground(commit=carried.commit, base=carried.base, target=target, models=carried.models))
+        self.opened = True
+        self.planning.documents = carried.documents
+        self.plan = Plan.model_validate(carried.plan)
+        self.sprint_number = carried.sprint
+        self.progress = Progress(carried.tasks, carried.merged)
+        self.held, self.warnings, self.said = list(carried.held), list(carried.warnings), carried.feedback
+        self.approvals, self.repairs = carried.approvals, carried.repairs
+        self.refused = [*carried.refused, *self.refused]
+        self.paused, self.autonomy = carried.paused, carried.autonomy
+        self.head = carried.head or carried.commit
+        self.budget_usd = carried.budget_usd
+        self.tally.add(carried.model_calls, carried.cost_usd)
+
+    @property
+    def _approvals(self) -> int:
+        return self.approvals + self.book.answered
+
+    @property
+    def _repairs(self) -> int:
+        """Repairs of the plans; those of tasks stand in their reports."""
+        return self.repairs + (self.planning.repairs if hasattr(self, "planning") else 0)
+
     # Closing.
 
     async def _close(self, state: Phase, summary: str) -> ProjectReport:
         """Deliver what is merged and close; runs after failures and cancellations too."""
         self.enter(Phase.CLOSING, summary)
-        branch = None
-        if self.opened and self.merged:
-            branch = await self._deliver()
+        branch = await self._deliver() if self.progress.merged else None
         if self.opened and state is Phase.CANCELLED:
             await self.stand(Standing.CANCELLED, summary, "cancellation")
         await self.finish(state, summary)
-        closed = await self._close_project(state, summary)
+        request = CloseProject(project=self.project, state=state.value, summary=summary)
+        closed = await perform(WorkspaceActivities.close_project, request, options.CLOSING, f"close: {summary}")
         return self._report(state, summary, branch, closed)
 
     async def _deliver(self) -> str | None:
@@ -491,21 +433,17 @@ class Project(Lifecycle):
             return None
         return delivered.branch
 
-    async def _close_project(self, state: Phase, summary: str) -> ProjectClosed:
-        request = CloseProject(project=self.project, state=state.value, summary=summary)
-        return await perform(WorkspaceActivities.close_project, request, options.CLOSING, f"close: {summary}")
-
     def _report(self, state: Phase, summary: str, branch: str | None, closed: ProjectClosed) -> ProjectReport:
-        latest = self._latest()
+        progress = self.progress
         return ProjectReport(
             project_id=self.project,
             state=state,
             summary=summary,
-            tasks_merged=self._merged_count(latest),
-            tasks_total=len(latest) + sum(len(sprint.tasks) for sprint in self.plan.sprints),
-            tasks=tuple(self._settled(report) for report in self.sprint_reports),
-            approvals=self._approvals(),
-            repairs=self.repairs_before + self.planning_repairs + sum(report.repairs for report in self.sprint_reports),
+            tasks_merged=progress.merged_tasks,
+            tasks_total=len(self.tasks()),
+            tasks=progress.settled(),
+            approvals=self._approvals,
+            repairs=self._repairs + progress.repairs,
             model_calls=closed.model_calls,
             in_doubt=closed.in_doubt,
             cost_usd=closed.cost_usd,
@@ -516,47 +454,22 @@ class Project(Lifecycle):
             warnings=tuple(self.warnings),
         )
 
-    @property
-    def planning_repairs(self) -> int:
-        return self.planning.repairs if hasattr(self, "planning") else 0
 
-    def _approvals(self) -> int:
-        return self.approvals_before + self.book.answered
-
-    def _latest(self) -> list[TaskReport]:
-        """The last report of each task: one that failed may have been planned again."""
-        return list({report.task: report for report in self.sprint_reports}.values())
-
-    def _merged_count(self, reports: list[TaskReport]) -> int:
-        return sum(self._settled(report).state is TaskState.MERGED for report in reports)
-
-    def _settled(self, report: TaskReport) -> TaskReport:
-        """A task on a sprint's branch that never reached the project's branch is accepted, not merged."""
-        if report.state is TaskState.MERGED and report.sprint not in self.merged:
-            return report.model_copy(update={"state": TaskState.ACCEPTED})
-        return report
+def _limit(spec: ProjectSpec) -> timedelta:
+    return timedelta(minutes=spec.timeout_minutes)
 
 
-class ContinueAsNew(Exception):
-    """The history has grown long: go on in a new run after this sprint."""
+def _wish(decision: Decision | None, what: str) -> Feedback | None:
+    """What a person wants changed; None where they approve.
 
-    def __init__(self, sprint: int) -> None:
-        super().__init__()
-        self.sprint = sprint
-
-
-def _view(report: TaskReport) -> TaskView:
-    return TaskView(
-        id=report.task,
-        title=report.title,
-        kind=report.kind,
-        state=report.state,
-        agent=report.agent or None,
-        detail=report.summary,
-        attempts=report.attempts,
-        repairs=report.repairs,
-    )
-
-
-def _because(text: str, comment: str) -> str:
-    return f"{text}: {comment}" if comment else text
+    Raises:
+        Ended: they rejected it, or nobody decided in time.
+    """
+    if decision is None:
+        raise Ended(f"nobody decided about {what} in time")
+    if decision.decision is Answer.REJECT:
+        reason = f": {decision.comment}" if decision.comment else ""
+        raise Ended(f"{what} was rejected by {decision.by}{reason}")
+    if decision.decision is Answer.APPROVE:
+        return None
+    return Feedback(source=f"person:{decision.by}", text=decision.comment)

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
-
-from activities.contracts import (
-    CloseProject,
-    Deliver,
-    OpenProject,
-    PrepareTarget,
-    ProjectOpened,
-    WorkspaceActivities,
-)
+from activities.contracts import CloseProject, Deliver, WorkspaceActivities
 from agents.assignments import PlannedTask
-from ledger.chain import digest
 from ledger.vocabulary import Mode, Phase, TaskState
 from workflows import briefs, options
 from workflows.calls import perform
 from workflows.contracts import TaskReport, TaskSpec
-from workflows.crew import cause_of
 from workflows.lifecycle import Lifecycle
 from workflows.messages import InvalidBriefError, parse_start, unknown_fields
+from workflows.opening import chains, open_project, prepare_target
 
 SOLO_BUDGET = Decimal(5)
 """USD, where the spec names none."""
@@ -64,28 +54,17 @@ class Solo:
     async def open(self) -> TaskSpec:
         """The spec with what a sprint would have filled in."""
         spec = self._spec
-        assert spec.repository is not None
-        request = OpenProject(
-            project=spec.project,
-            goal=spec.goal,
-            repository=spec.repository,
-            base=spec.base,
-            budget_usd=spec.budget_usd if spec.budget_usd is not None else SOLO_BUDGET,
-            spec_digest=digest(spec.model_dump(mode="json")),
-            workflow_id=self._life.workflow_id,
-            mode=spec.mode.value,
-            autonomy=spec.autonomy.value,
-        )
-        opened = await open_or_fail(self._life, request)
-        self._life.budget_usd = request.budget_usd
-        prepare = PrepareTarget(
-            project=spec.project, commit=opened.commit, setup=spec.setup, gates=briefs.gate_specs(spec.gates)
-        )
-        target = await self._life.call(
-            WorkspaceActivities.prepare_target, prepare, options.TOOL, "environment, gates and baseline"
-        )
+        budget = spec.budget_usd if spec.budget_usd is not None else SOLO_BUDGET
+        opened = await open_project(self._life, spec, budget)
+        self._life.budget_usd = budget
+        target = await prepare_target(self._life, spec, opened.commit)
         return spec.model_copy(
-            update={"base_commit": opened.commit, "baseline": target.baseline, "baseline_commit": opened.commit}
+            update={
+                "base_commit": opened.commit,
+                "baseline": target.baseline,
+                "baseline_commit": opened.commit,
+                "models": chains(spec.models, opened.models),
+            }
         )
 
     async def close(self, report: TaskReport) -> None:
@@ -102,15 +81,3 @@ class Solo:
         assert self._spec.repository is not None
         request = Deliver(project=self._spec.project, repository=self._spec.repository, branch=branch)
         await perform(WorkspaceActivities.deliver, request, options.TOOL, f"deliver {branch}")
-
-
-async def open_or_fail(life: Lifecycle, request: OpenProject) -> ProjectOpened:
-    """Open the project's store; a repository that cannot be worked on fails the workflow readably, at once."""
-    try:
-        return await life.call(WorkspaceActivities.open_project, request, options.TOOL, f"fetch {request.repository}")
-    except ActivityError as error:
-        if is_cancelled_exception(error):
-            raise
-        cause = error.cause
-        kind = cause.type if isinstance(cause, ApplicationError) else None
-        raise ApplicationError(cause_of(error), type=kind or "InvalidRepository", non_retryable=True) from None

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pydantic import ValidationError
 from temporalio import workflow
 from temporalio.common import RawValue, VersioningBehavior
-from temporalio.exceptions import ActivityError, ChildWorkflowError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ChildWorkflowError, WorkflowAlreadyStartedError, is_cancelled_exception
 
 from activities.contracts import (
     Integrate,
@@ -18,12 +18,11 @@ from activities.contracts import (
     RecordActivities,
     WorkspaceActivities,
 )
-from agents.assignments import PlannedTask, Report, Verdict, Work
+from agents.assignments import PlannedTask, Report, Work
 from agents.runs import AgentRun
-from ledger.events import SprintFinished, VerdictGiven
+from ledger.events import SprintFinished
 from ledger.vocabulary import (
     TASK_SUCCEEDED,
-    Answer,
     ArtifactRef,
     OutcomeKind,
     Phase,
@@ -34,11 +33,12 @@ from ledger.vocabulary import (
     sprint_scope,
     task_workflow_id,
 )
-from workflows import briefs, messages, options, team
+from workflows import briefs, council, messages, options, team
 from workflows.agent_task import AgentTask
 from workflows.contracts import FeedbackNote, SprintReport, SprintSpec, TaskReport, TaskSpec, TaskView
 from workflows.crew import Crew, cause_of
 from workflows.lifecycle import Lifecycle, Stopped, together
+from workflows.review import Review
 from workflows.schedule import Schedule
 
 SEND_BACKS = 2
@@ -111,12 +111,16 @@ class Sprint(Lifecycle):
     def _view(self, task: PlannedTask) -> TaskView:
         report = self.reports.get(task.id)
         started = self.states[task.id] not in (TaskState.WAITING, TaskState.SKIPPED)
+        working = self.states[task.id] is TaskState.RUNNING
+        place = self.spec.tasks.index(task)
         return TaskView(
             id=task.id,
             title=task.title,
             kind=task.kind,
             state=self.states[task.id],
-            agent=report.agent if report else None,
+            # The task's own workflow knows better, once agents change.
+            phase=Phase.WORKING if working else None,
+            agent=report.agent if report else team.agent_id(self.project, task.role, place) if working else None,
             depends_on=task.depends_on,
             detail=report.summary if report else "",
             attempts=report.attempts if report else 0,
@@ -224,7 +228,7 @@ class Sprint(Lifecycle):
             )
             self.children[task.id] = child
             report = await child
-        except ChildWorkflowError as error:
+        except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
             self.check()
             if is_cancelled_exception(error):
                 return _unworked(task, self.spec.sprint, TaskState.CANCELLED, "cancelled")
@@ -250,7 +254,7 @@ class Sprint(Lifecycle):
             mode=spec.mode,
             autonomy=self.autonomy,
             budget_usd=self.budget_usd,
-            place=next(place for place, other in enumerate(spec.tasks) if other.id == task.id),
+            place=spec.tasks.index(task),
             max_steps=spec.max_steps,
             approval_timeout_minutes=spec.approval_timeout_minutes,
             paused=self.paused,
@@ -319,27 +323,11 @@ class Sprint(Lifecycle):
 
     async def _judge(self) -> str | None:
         """The integration seat judges the sprint as a whole; each change has had its council."""
-        judge = team.judge_id(self.project, Seat.INTEGRATION)
-        run = self._review_run(Work.JUDGE, Role.JUDGE, judge).model_copy(update={"seat": Seat.INTEGRATION})
-        outcome = await self.crew.engage(run, f"judge (integration) sprint {self.spec.sprint}")
-        if outcome.kind is not OutcomeKind.FINISHED:
-            return f"the judge could not finish: {outcome.summary}"
-        try:
-            verdict = Verdict.model_validate(outcome.result)
-        except ValidationError as error:
-            return f"the judge gave no valid verdict: {messages.faults(error)}"
-        event = VerdictGiven(
-            sprint=self.spec.sprint,
-            task="sprint",
-            attempt=1,
-            seat=Seat.INTEGRATION.value,
-            verdict=verdict.verdict.value,
-            confidence=verdict.confidence,
-            reasons=verdict.reasons,
-            judge=judge,
-        )
-        self.note(event, f"judge integration: {verdict.verdict.value}")
-        return None if verdict.verdict is Answer.APPROVE else "judge: " + "; ".join(verdict.reasons)
+        run = self._review_run(Work.JUDGE, Role.JUDGE, "")
+        opinions = await Review(self, self.crew).opinions(run, [Seat.INTEGRATION], "1")
+        if council.accepted(opinions, quorum=1):
+            return None
+        return "; ".join(f"{item.source}: {item.text}" for item in council.objections(opinions))
 
     def _review_run(self, work: Work, role: Role, agent: str) -> AgentRun:
         spec = self.spec
