@@ -94,23 +94,19 @@ async def _git() -> Finding:
 
 
 async def _bubblewrap(settings: Settings) -> Finding:
-    code, output = await _run(
-        *("bwrap", "--unshare-user", "--unshare-pid", "--unshare-net", "--ro-bind", "/", "/", "--proc", "/proc"),
-        *("--dev", "/dev", "--die-with-parent", "true"),
-    )
-    if code == 0:
-        detail, state = "programs of a target run with no network, no home and no process of yours", State.OK
-        if settings.unsafe_commands:
-            detail, state = "works, and SYNDIC_UNSAFE_COMMANDS=1 turns it off for programs of a target", State.WARNING
-        return Finding(check="bubblewrap", state=state, detail=detail)
-    reason = output.splitlines()[-1] if output else "not found"
-    if settings.unsafe_commands:
-        consequence = "SYNDIC_UNSAFE_COMMANDS=1: programs of a target run with your rights"
-        return Finding(check="bubblewrap", state=State.WARNING, detail=f"{reason}; {consequence}")
+    from agents.sandbox import Bubblewrap, Refusing, find_sandbox
+
+    sandbox = await find_sandbox(settings.unsafe_commands)
+    if isinstance(sandbox, Bubblewrap):
+        detail = "programs of a target run without network, home and processes of yours"
+        return Finding(check="bubblewrap", state=State.OK, detail=detail)
+    if not isinstance(sandbox, Refusing):
+        detail = "missing, and SYNDIC_UNSAFE_COMMANDS=1: programs of a target run with your rights"
+        return Finding(check="bubblewrap", state=State.WARNING, detail=detail)
     return Finding(
         check="bubblewrap",
         state=State.WARNING,
-        detail=f"{reason}; gates and every tool that runs a program refuse",
+        detail=f"{sandbox.reason}; gates and every tool that runs a program refuse",
         remedy="Install bubblewrap and allow user namespaces, or set SYNDIC_UNSAFE_COMMANDS=1 for targets you trust.",
     )
 

@@ -36,13 +36,20 @@ def _without(text: str, name: str) -> str:
     """The text without the tables of the profile."""
     header = re.compile(rf"""^\s*\[\s*profile\s*\.\s*(?:{name}|"{name}"|'{name}')\s*(?:\.[^\]]*)?\]""")
     kept: list[str] = []
+    remarks: list[str] = []  # at the end of a table they most likely belong to the next one
     skipping = False
     for line in text.splitlines(keepends=True):
         if line.lstrip().startswith("["):
             skipping = header.match(line) is not None
+            kept += remarks
+            remarks = []
         if not skipping:
             kept.append(line)
-    return "".join(kept)
+        elif line.lstrip().startswith("#"):
+            remarks.append(line)
+        elif line.strip():
+            remarks = []
+    return "".join(kept + remarks)
 
 
 def _check(path: Path, name: str, before: str, after: str) -> None:

@@ -1,0 +1,65 @@
+"""The workflow sandbox shares contracts with the worker: one class, not two."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+from temporalio import workflow
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from ledger.store import NewEntry
+from ledger.vocabulary import Role
+from workers.sandbox import PASSTHROUGH, new_workflow_runner
+from workflows.contracts import ProjectSpec
+
+
+@workflow.defn(name="WhoAmI")
+class WhoAmI:
+    """Tells which objects its imports gave it."""
+
+    @workflow.run
+    async def run(self, entry: NewEntry) -> dict[str, int]:
+        from activities.contracts import RecordEntries
+        from ledger.store import NewEntry as Inner
+        from ledger.vocabulary import Role as InnerRole
+        from workflows.contracts import ProjectSpec as InnerSpec
+
+        assert RecordEntries(entries=(entry,)).entries[0] == entry
+        return {
+            "role": id(InnerRole),
+            "entry": id(Inner),
+            "received": id(type(entry)),
+            "spec": id(InnerSpec),
+        }
+
+
+def test_every_shared_module_exists_and_says_why() -> None:
+    for module, reason in PASSTHROUGH.items():
+        importlib.import_module(module)
+        assert len(reason) > 10
+
+
+@pytest.mark.timeout(60)
+async def test_contract_classes_are_the_same_inside_and_outside() -> None:
+    server = Path(sys.executable).with_name("temporal-test-server")
+    async with await WorkflowEnvironment.start_time_skipping(
+        data_converter=pydantic_data_converter, test_server_existing_path=str(server)
+    ) as environment:
+        client: Client = environment.client
+        runner = new_workflow_runner()
+        async with Worker(client, task_queue="sandbox", workflows=[WhoAmI], workflow_runner=runner):
+            entry = NewEntry(project="p", key="k", kind="note", body={})
+            inside = await client.execute_workflow(WhoAmI.run, entry, id=str(uuid.uuid4()), task_queue="sandbox")
+    assert inside == {
+        "role": id(Role),
+        "entry": id(NewEntry),
+        "received": id(NewEntry),
+        "spec": id(ProjectSpec),
+    }
