@@ -133,12 +133,16 @@ def _toolchain(network: bool) -> list[str]:
 
 
 def _binds(cwd: Path, writable: Sequence[Path], readable: Sequence[Path]) -> list[str]:
-    """Outer folders first, so that a writable folder inside a read-only one stays writable."""
+    """Outer folders first, so that a writable folder inside a read-only one stays writable; what is shown is not shown again."""
     kinds = {path.absolute(): "--ro-bind" for path in readable}
     kinds |= {path.absolute(): "--bind" for path in writable}
     if not any(cwd.absolute().is_relative_to(path) for path in kinds):
         kinds[cwd.absolute()] = "--ro-bind"
-    mounted = [path for path in sorted(kinds, key=lambda path: len(path.parts)) if not _in_toolchain(path)]
+    mounted: list[Path] = []
+    for path in sorted(kinds, key=lambda path: len(path.parts)):
+        shown = _in_toolchain(path) or any(path.is_relative_to(outer) for outer in mounted)
+        if kinds[path] == "--bind" or not shown:
+            mounted.append(path)
     return [part for path in mounted for part in (kinds[path], str(path), str(path))]
 
 

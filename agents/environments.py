@@ -240,6 +240,7 @@ class _Builder:
             "TMPDIR": str(self.home / "work"),
             "UV_CACHE_DIR": str(self.home / "work" / "cache"),
             "UV_LINK_MODE": "copy",
+            "UV_COMPILE_BYTECODE": "1",
             "UV_PYTHON_DOWNLOADS": "never",
             "UV_NO_PROGRESS": "1",
             "PIP_NO_INPUT": "1",

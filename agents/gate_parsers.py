@@ -13,7 +13,8 @@ MAX_FAILURES = 5_000
 """Failures that are kept; counts are always complete."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?|\b1[5-9]\d{8}(\.\d+)?\b")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
-_REFORMAT = re.compile(r"^would reformat:? (.+)$", re.MULTILINE | re.IGNORECASE)
+_REFORMAT = re.compile(r"^(?:would reformat:? (.+)|\s*--> (.+?):\d+:\d+)$", re.MULTILINE | re.IGNORECASE)
+"""What black and older ruff say, and the location line of newer ruff."""
 _MYPY = re.compile(r"^(?P<path>[^:\n]+):(?P<line>\d+)(?::\d+)?: error: .*?(?:\[(?P<code>[\w-]+)\])?$", re.MULTILINE)
 
 
@@ -74,7 +75,7 @@ def parse_types(output: str) -> Parsed:
 
 def parse_format(output: str, tree: Path) -> Parsed:
     """Paths that ruff or black would reformat."""
-    paths = sorted(_relative(found, tree) for found in _REFORMAT.findall(output))
+    paths = sorted({_relative(match[1] or match[2], tree) for match in _REFORMAT.finditer(output)})
     return Parsed(tuple(paths[:MAX_FAILURES]), {"unformatted": len(paths)} if paths else {})
 
 

@@ -193,15 +193,8 @@ async def _check(bench: _Bench) -> tuple[Completed, Parsed]:
 
 async def _tests(bench: _Bench, argv: list[str]) -> tuple[Completed, Parsed]:
     """Run pytest with our report; where the repository's own `addopts` do not work here, once more without them."""
-    options = [
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "syndic_gate_report",
-        f"--rootdir={bench.tree}",
-        "--color=no",
-        "--tb=short",
-    ]
+    options = ["-p", "no:cacheprovider", "-p", "syndic_gate_report", f"--rootdir={bench.tree}", "--color=no"]
+    options += ["--tb=short", "--continue-on-collection-errors"]  # one broken file must not hide all other tests
     options += ["--no-cov"] if _has_module(bench.environment, "pytest_cov") else []
     options += ["-p", "no:randomly"] if _has_module(bench.environment, "pytest_randomly") else []
     extra = {"SYNDIC_GATE_REPORT": str(bench.report / "tests.jsonl")}
