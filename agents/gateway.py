@@ -30,6 +30,7 @@ from agents.model_keys import Access, KeySource, Wanted
 from agents.models import ModelAnswer, ModelRequest, ToolCall
 from agents.pricing import Price, dearest_price, prompt_tokens_bound
 from agents.roles import OFFLINE_MODEL
+from agents.tracing import describe_answer, model_span
 from ledger.vocabulary import Json, Usage
 
 log = structlog.get_logger(__name__)
@@ -78,7 +79,10 @@ class Gateway:
         troubles: list[Trouble] = []
         for model in chain[min(offset, len(chain) - 1) :]:
             try:
-                return await self._ask(model, request)
+                with model_span(model, request) as span:
+                    answer = await self._ask(model, request)
+                    describe_answer(span, answer)
+                    return answer
             except _FailoverError as error:
                 troubles.append(error.trouble)
                 log.warning("model_failed_over", model=model, reason=error.trouble.text)
