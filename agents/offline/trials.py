@@ -1,0 +1,62 @@
+"""Trying candidates in batches and choosing among those that turn the tests green."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents.offline.script import Desk, Steps
+from agents.offline.templates import Candidate
+
+_FIRST, _NEXT = 20, 60
+"""Candidates in the first batch (most bugs fall to it) and in later ones."""
+_RESERVE = 6
+"""Turns kept for applying a patch, running the gate and finishing."""
+
+
+@dataclass
+class Outcome:
+    """How the candidates of one group did. `good` fix every test and break none; the best comes first."""
+
+    good: list[Candidate] = field(default_factory=list[Candidate])
+    partial: list[tuple[Candidate, tuple[str, ...]]] = field(default_factory=list[tuple[Candidate, tuple[str, ...]]])
+    """Candidates that turn some tests green, with what still fails."""
+    breaking: list[Candidate] = field(default_factory=list[Candidate])
+    """Candidates that fix the tests and break others."""
+    tried: int = 0
+    refused: str | None = None
+
+
+def try_in_batches(desk: Desk, candidates: list[Candidate], tests: list[str], what: str) -> Steps[Outcome]:
+    """Try candidates, the most suspicious first, until a batch holds one that fixes the tests and breaks none."""
+    outcome = Outcome()
+    waiting = list(candidates)
+    while waiting and desk.turns_left > _RESERVE:
+        size = _FIRST if not outcome.tried else _NEXT
+        batch, waiting = waiting[:size], waiting[size:]
+        say = f"{what}: I try {len(batch)} patches on a copy, {outcome.tried} were tried before."
+        named = {f"c{outcome.tried + n:03d}": candidate for n, candidate in enumerate(batch, 1)}
+        asked = [{"id": name, "edits": [e.as_json() for e in c.edits]} for name, c in named.items()]
+        result = yield from desk.use(say, "try_patch", candidates=asked, tests=tests, suite=True)
+        outcome.tried += len(batch)
+        if not result.ok:
+            outcome.refused = result.error
+            break
+        for row in result.get("results", []):
+            if isinstance(row, dict) and str(row.get("id")) in named:
+                _sort_in(outcome, named[str(row["id"])], row, tests)
+        if outcome.good:
+            break
+    outcome.good.sort(key=lambda c: (-c.score, c.path, c.line))
+    return outcome
+
+
+def _sort_in(outcome: Outcome, candidate: Candidate, row: dict[str, Any], tests: list[str]) -> None:
+    fixed, broken = bool(row.get("fixed")), row.get("broken") or ()
+    still = tuple(str(test) for test in row.get("still_failing") or ())
+    if fixed and not broken and row.get("suite_passed") is not False:
+        outcome.good.append(candidate)
+    elif fixed:
+        outcome.breaking.append(candidate)
+    elif still and len(still) < len(tests):
+        outcome.partial.append((candidate, still))
