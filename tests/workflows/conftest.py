@@ -159,6 +159,8 @@ async def world(server: WorkflowEnvironment, cached_workflows: int) -> AsyncIter
                 activities=activities,
                 workflow_runner=new_workflow_runner(),
                 max_cached_workflows=cached_workflows,
+                # Cancellation travels with heartbeats, which the SDK holds back for most of their timeout.
+                max_heartbeat_throttle_interval=timedelta(milliseconds=200),
                 sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
                 deployment_config=WorkerDeploymentConfig(version=VERSION, use_worker_versioning=True),
             )

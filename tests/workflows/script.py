@@ -36,7 +36,18 @@ from activities.contracts import (
     Workspace,
     WorkspaceActivities,
 )
-from agents.assignments import Feedback, GateState, Plan, PlannedSprint, PlannedTask, Report, Verdict, Work, WorkResult
+from agents.assignments import (
+    Feedback,
+    GateState,
+    Plan,
+    PlannedSprint,
+    PlannedTask,
+    Report,
+    Requirements,
+    Verdict,
+    Work,
+    WorkResult,
+)
 from agents.runs import AgentOutcome, AgentRun
 from ledger.chain import digest
 from ledger.vocabulary import Answer, ArtifactRef, OutcomeKind, TaskKind, thread_id
@@ -70,13 +81,9 @@ def ended(run: AgentRun, kind: OutcomeKind, summary: str, **more: Any) -> AgentO
 
 
 def change(name: str, **more: Any) -> PlannedTask:
-    return PlannedTask(
-        id=name,
-        title=f"Change {name}",
-        kind=TaskKind.CHANGE,
-        instructions=f"do {name}",
-        **{"scope": ("src/**",), **more},
-    )
+    """A planned task, a change by an engineer unless told otherwise."""
+    usual = {"title": f"Change {name}", "kind": TaskKind.CHANGE, "instructions": f"do {name}", "scope": ("src/**",)}
+    return PlannedTask(id=name, **{**usual, **more})
 
 
 def plan(*tasks: PlannedTask, summary: str = "the plan") -> Plan:
@@ -117,8 +124,6 @@ class Script:
         return say(run) if say is not None else self._usual(run)
 
     def _usual(self, run: AgentRun) -> AgentOutcome:
-        from agents.assignments import Requirements
-
         if run.work is Work.REQUIREMENTS:
             return done(run, Requirements(summary="required", requirements=("r",)))
         if run.work is Work.PLAN:
