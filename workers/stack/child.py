@@ -135,7 +135,7 @@ class Child:
     async def _until_ready(self, within_s: float) -> None:
         try:
             async with asyncio.timeout(within_s):
-                while not await self.part.is_ready():  # noqa: ASYNC110 - a server elsewhere, there is no event
+                while not await self.part.is_ready():
                     await asyncio.sleep(READY_POLL_S)
         except TimeoutError:
             what = f"does not answer after {within_s:.0f} s"

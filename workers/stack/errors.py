@@ -12,6 +12,7 @@ HINTS = {
     "Address already in use": "Its port was taken by another program meanwhile; run `syndic up` again.",
     "Permission denied": "This user may not write there: correct the owner, or choose another SYNDIC_STATE_DIR.",
     "Read-only file system": "The folder is read-only: choose another one with SYNDIC_STATE_DIR.",
+    "password authentication failed": "credentials.json is not the one that its data was made with: restore it.",
     "Cannot allocate memory": "The machine is out of memory.",
 }
 """Piece of a server's log -> what a person can do about it."""

@@ -17,7 +17,7 @@ from workers.settings import plain_environment
 from workers.stack import binaries
 from workers.stack.parts import folder
 from workers.stack.ports import HOST, choose
-from workers.stack.processes import Command
+from workers.stack.processes import Command, tail
 
 USUAL_PORT: Final = 7233
 USUAL_UI_PORT: Final = 8233
@@ -27,6 +27,8 @@ SQLITE_PRAGMAS: Final = ("journal_mode=wal", "synchronous=1")
 """Four times the throughput of the default, and safe against a killed process."""
 DYNAMIC_CONFIG: Final = ("history.transferProcessorMaxPollRPS=1000",)
 """The one shard's queue is otherwise read 20 times a second, which adds 50 ms to each hop."""
+STARTED: Final = "Server:"
+"""Begins the lines that the dev server prints once it listens."""
 TYPE_NAMES: Final = {2: "Keyword", 4: "Double", 7: "KeywordList"}
 """`IndexedValueType` -> the name that the command line wants."""
 
@@ -39,6 +41,8 @@ class Temporal:
     def __init__(self, state_dir: Path, namespace: str, remembered: dict[str, int]) -> None:
         self._database = folder(state_dir, "temporal") / "temporal.db"
         self._namespace = namespace
+        self._log = state_dir / "logs" / "temporal.log"
+        self._log_start = 0
         self._port = choose(remembered.get("grpc"), USUAL_PORT)
         self._ui_port = choose(remembered.get("web_ui"), USUAL_UI_PORT, taken=[self._port])
         self._program = binaries.required(binaries.temporal(), "Temporal", "TEMPORAL_ADDRESS")
@@ -62,6 +66,7 @@ class Temporal:
         """Nothing: SQLite finds the write-ahead log of a killed server by itself."""
 
     def command(self) -> Command:
+        self._log_start = self._log.stat().st_size if self._log.exists() else 0
         argv = [str(self._program), "server", "start-dev", "--log-level", "warn", "--disable-config-env"]
         argv += ["--disable-config-file", "--ip", HOST, "--ui-ip", HOST, "--db-filename", str(self._database)]
         argv += ["--port", str(self._port), "--ui-port", str(self._ui_port), "--ui-disable-news-fetch"]
@@ -74,6 +79,9 @@ class Temporal:
         return Command(argv, plain_environment(), cwd=self._database.parent)
 
     async def is_ready(self) -> bool:
+        """Only when this very process says that it listens: otherwise a stranger on the port would be taken for it."""
+        if STARTED not in tail(self._log, self._log_start):
+            return False
         try:
             client = await Client.connect(self.address, namespace=self._namespace)
             await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=self._namespace))
