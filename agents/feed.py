@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
 
@@ -17,6 +19,11 @@ log = structlog.get_logger(__name__)
 
 MAX_EVENTS = 10_000
 """Roughly how many events a project's stream keeps."""
+
+PUBLISH_S = 1.0
+"""How long one event may take."""
+QUIET_S = 5.0
+"""After a failure no event is tried for this long, so that a dead Redis costs no run its time."""
 
 BEGINNING = "0-0"
 
@@ -41,16 +48,23 @@ class Feed:
         self._clock = clock
         self.failures = 0
         """Events that could not be published since the start."""
+        self._quiet_until = 0.0
 
     async def publish(self, project: str, event: Mapping[str, Json]) -> None:
         """Append an event; `at` is added where it is missing."""
+        if time.monotonic() < self._quiet_until:
+            self.failures += 1
+            return
         stamped = {"at": self._clock().isoformat(), **event}
         body = json.dumps(stamped, ensure_ascii=True, default=str)
         try:
-            await self.redis.xadd(feed_key(project), {"event": body}, maxlen=MAX_EVENTS, approximate=True)
+            async with asyncio.timeout(PUBLISH_S):
+                await self.redis.xadd(feed_key(project), {"event": body}, maxlen=MAX_EVENTS, approximate=True)
         except (RedisError, OSError) as error:
             self.failures += 1
-            log.warning("feed_unavailable", project=project, error=str(error)[:200], failures=self.failures)
+            self._quiet_until = time.monotonic() + QUIET_S
+            reason = str(error)[:200] or type(error).__name__
+            log.warning("feed_unavailable", project=project, error=reason, failures=self.failures)
 
     async def read(self, project: str, after: str = BEGINNING, block_ms: int | None = None) -> AsyncIterator[FeedEvent]:
         """Events after an id, oldest first.

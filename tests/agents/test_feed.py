@@ -1,0 +1,69 @@
+"""The live feed on a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+from redis.asyncio import Redis
+
+from agents.feed import Feed, feed_key
+
+NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+async def collect(feed: Feed, after: str = "0-0") -> list[tuple[str, str]]:
+    return [(item.id, item.event["text"]) async for item in feed.read("p", after)]
+
+
+async def test_events_are_read_in_order_and_resumed_by_id(redis: Redis) -> None:
+    feed = Feed(redis, clock=lambda: NOW)
+    for text in ("one", "two", "three"):
+        await feed.publish("p", {"type": "state", "text": text})
+    seen = await collect(feed)
+    assert [text for _, text in seen] == ["one", "two", "three"]
+    assert [text for _, text in await collect(feed, seen[0][0])] == ["two", "three"]
+    assert await collect(feed, seen[-1][0]) == []
+
+
+async def test_an_event_says_when_it_happened(redis: Redis) -> None:
+    feed = Feed(redis, clock=lambda: NOW)
+    await feed.publish("p", {"type": "state"})
+    await feed.publish("p", {"type": "state", "at": "earlier"})
+    assert [item.event["at"] async for item in feed.read("p")] == [NOW.isoformat(), "earlier"]
+
+
+async def test_a_waiting_reader_gets_what_comes_later(redis: Redis) -> None:
+    feed = Feed(redis)
+
+    async def first() -> str:
+        async for item in feed.read("p", "$", block_ms=2000):
+            return item.event["text"]
+        raise AssertionError("the reader waits for ever")
+
+    waiting = asyncio.create_task(first())
+    while not waiting.done():
+        await feed.publish("p", {"text": "later"})
+        await asyncio.wait([waiting], timeout=0.02)
+    assert waiting.result() == "later"
+
+
+async def test_projects_do_not_share_a_feed_and_decoding_clients_read_the_same(redis: Redis) -> None:
+    await Feed(redis).publish("p", {"text": "Grüße \udcff"})
+    await Feed(redis).publish("q", {"text": "other"})
+    await redis.xadd(feed_key("p"), {"event": "no json"})
+    decoding = Redis(port=redis.connection_pool.connection_kwargs["port"], decode_responses=True)
+    events = [item.event async for item in Feed(decoding).read("p")]
+    await decoding.aclose()
+    assert [event.get("text") for event in events] == ["Grüße \udcff", None]
+
+
+async def test_a_feed_that_cannot_be_written_is_counted_and_left_alone_for_a_while() -> None:
+    lonely = Redis(port=1, socket_connect_timeout=0.2)
+    feed = Feed(lonely)
+    started = asyncio.get_running_loop().time()
+    for _ in range(20):
+        await feed.publish("p", {"text": "lost"})
+    assert feed.failures == 20
+    assert asyncio.get_running_loop().time() - started < 5
+    await lonely.aclose()
