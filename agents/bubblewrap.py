@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from agents.execution import Completed, Limits, all_pids, execute, limited
+from agents.registry_proxy import RELAY, Policy, registry_proxy
 
 HOME = "/home/syndic"
+_URL = re.compile(r"https?://[^\s\"',]+")
 _USER = 1000
 _TOOLCHAIN = ("/usr", "/nix/store")
 _LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
@@ -20,7 +23,12 @@ _ETC = (
     "ssl/openssl.cnf", "pki/tls/certs", "pki/tls/openssl.cnf", "pki/ca-trust/extracted",
 )  # fmt: skip
 """Not /etc/ssl as a whole: it holds private keys."""
-_NETWORK = ("/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/pip.conf", "/etc/uv")
+_CONFIGURATION = ("/etc/pip.conf", "/etc/uv")
+_HOME_CONFIGURATION = (".config/pip", ".pip", ".config/uv")
+_NAMESPACES = (
+    "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net", "--unshare-cgroup-try",
+    "--uid", str(_USER), "--gid", str(_USER), "--hostname", "sandbox", "--new-session", "--die-with-parent", "--cap-drop", "ALL",
+)  # fmt: skip
 _FILES = {
     "/etc/passwd": f"syndic:x:{_USER}:{_USER}::{HOME}:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
     "/etc/group": f"syndic:x:{_USER}:\nnogroup:x:65534:\n",
@@ -96,28 +104,26 @@ class Bubblewrap:
         visible = [*readable, *interpreter_paths(), *_program_paths(argv[0])]
         if network:
             visible += _registry_paths()
-        with _data_files(_FILES) as files:
+        async with contextlib.AsyncExitStack() as stack:
+            if network:
+                proxy = await stack.enter_async_context(registry_proxy(Policy.of(os.environ, _configured_urls())))
+                visible.append(proxy)
+                argv = [_python(), "-I", "-c", RELAY, str(proxy), *argv]
+            files = stack.enter_context(_data_files(_FILES))
             command = [
                 self._executable,
-                *_namespaces(network),
+                *_NAMESPACES,
                 *_toolchain(network),
                 *(part for path, fd in files.items() for part in ("--ro-bind-data", str(fd), path)),
                 *_binds(cwd, writable, visible),
                 *_registry_configuration(network),
                 *("--remount-ro", "/", "--chdir", str(cwd.absolute()), "--", *limited(argv, limits)),
             ]
-            variables = base_variables(HOME, _TEMPORARY) | (registry_variables() if network else {}) | dict(env or {})
+            variables = base_variables(HOME, _TEMPORARY) | (_index_variables() if network else {}) | dict(env or {})
             return await execute(
                 command, cwd=Path("/"), env=variables, limits=limits, members=_namespace_members,
                 pass_fds=list(files.values()),
             )  # fmt: skip
-
-
-def _namespaces(network: bool) -> list[str]:
-    options = ["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-    identity = ["--uid", str(_USER), "--gid", str(_USER), "--hostname", "sandbox"]
-    net = [] if network else ["--unshare-net"]
-    return [*options, *net, *identity, "--new-session", "--die-with-parent", "--cap-drop", "ALL"]
 
 
 def _toolchain(network: bool) -> list[str]:
@@ -126,7 +132,7 @@ def _toolchain(network: bool) -> list[str]:
         options += ["--ro-bind", path, path]
     for link in filter(os.path.lexists, _LINKS):
         options += ["--symlink", os.readlink(link), link] if os.path.islink(link) else ["--ro-bind", link, link]
-    wanted = [f"/etc/{name}" for name in _ETC] + list(_NETWORK if network else ())
+    wanted = [f"/etc/{name}" for name in _ETC] + list(_CONFIGURATION if network else ())
     for path in filter(os.path.exists, wanted):
         options += ["--ro-bind", os.path.realpath(path), path]
     return [*options, "--proc", "/proc", "--dev", "/dev", "--tmpfs", _TEMPORARY, "--tmpfs", HOME]
@@ -150,6 +156,22 @@ def _in_toolchain(path: Path) -> bool:
     return path == Path("/") or any(path.is_relative_to(part) for part in _TOOLCHAIN)
 
 
+def _python() -> str:
+    return str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}")
+
+
+def _index_variables() -> dict[str, str]:
+    """Registry settings without the person's proxy, which may hold a password and is not reached from inside."""
+    return {name: value for name, value in registry_variables().items() if not name.lower().endswith("_proxy")}
+
+
+def _configured_urls() -> list[str]:
+    """Index URLs of the person's pip and uv configuration files."""
+    places = [*map(Path, _CONFIGURATION), *(Path.home() / name for name in _HOME_CONFIGURATION)]
+    files = [file for place in places for file in ([place] if place.is_file() else place.glob("*"))]
+    return [url for file in files if file.is_file() for url in _URL.findall(file.read_text(errors="replace"))]
+
+
 def _registry_paths() -> list[Path]:
     """Local wheel folders and certificate files that the registry settings point to."""
     words = [word.removeprefix("file://") for value in registry_variables().values() for word in value.split()]
@@ -159,7 +181,7 @@ def _registry_paths() -> list[Path]:
 def _registry_configuration(network: bool) -> list[str]:
     if not network:
         return []
-    found = [name for name in (".config/pip", ".pip", ".config/uv") if (Path.home() / name).is_dir()]
+    found = [name for name in _HOME_CONFIGURATION if (Path.home() / name).is_dir()]
     return [part for name in found for part in ("--ro-bind", str(Path.home() / name), f"{HOME}/{name}")]
 
 

@@ -45,7 +45,8 @@ class Sandbox(Protocol):
             writable: Folders it may change.
             readable: Files and folders it may see besides the toolchain: /usr and the Python installation of our own.
             env: Additions to an otherwise fixed environment.
-            network: Reach the network and get the package registry's settings; for setting up an environment only.
+            network: Reach package registries by HTTP, with the person's settings for them; for setting up an environment
+                only. Servers of this machine stay out of reach.
             limits: Time, output, memory, processes.
 
         Raises:

@@ -43,7 +43,7 @@ def alive(mark: str) -> list[int]:
 
 async def until(condition: Callable[[], object]) -> bool:
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110  (another program's state has no event)
+        while not condition():
             await asyncio.sleep(0.02)
     return True
 
@@ -130,23 +130,66 @@ async def test_a_loopback_server_of_its_own_works(box: Sandbox, tmp_path: Path) 
     assert (await box.run([PYTHON, "-c", program], cwd=tmp_path)).stdout == "ok\n"
 
 
-async def test_network_is_there_only_when_asked_for_with_the_registry_settings(
+async def serve_one_page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\npage")
+    await writer.drain()
+    writer.close()
+
+
+async def test_setup_reaches_the_named_registry_and_no_other_server_of_this_machine(
     box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wheels = tmp_path / "wheels"
-    wheels.mkdir()
-    (wheels / "x.whl").write_text("wheel")
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "wheels" / "x.whl").write_text("wheel")
     (tmp_path / "tree").mkdir()
-    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path))
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        program = (
-            f"import os, socket; socket.create_connection({server.getsockname()!r}); "
-            "print(os.environ['HTTPS_PROXY'], os.listdir(os.environ['PIP_FIND_LINKS']), os.environ.get('UV_CACHE_DIR'))"
-        )
+    registry = await asyncio.start_server(serve_one_page, "127.0.0.1", 0)
+    other = await asyncio.start_server(serve_one_page, "127.0.0.1", 0)
+    urls = [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/simple" for server in (registry, other)]
+    monkeypatch.setenv("PIP_INDEX_URL", urls[0])
+    program = f"""
+import os, socket, urllib.error, urllib.request
+for url in {urls!r} + ["http://169.254.169.254/", "http://localhost/"]:
+    try:
+        print(urllib.request.urlopen(url).read().decode())
+    except urllib.error.HTTPError as error:
+        print(error.code)
+try:
+    socket.create_connection(("127.0.0.1", {other.sockets[0].getsockname()[1]}))
+except ConnectionRefusedError:
+    print("no route")
+print(os.listdir(os.environ["PIP_FIND_LINKS"]), os.environ.get("UV_CACHE_DIR"))
+"""
+    async with registry, other:
         done = await box.run([PYTHON, "-c", program], cwd=tmp_path / "tree", network=True)
-    assert done.stdout == "http://proxy.example:1 ['x.whl'] None\n", done.stderr
+    assert done.stdout.splitlines() == ["page", "403", "403", "403", "no route", "['x.whl'] None"], done.stderr
+
+
+async def test_the_persons_proxy_is_used_and_its_password_is_not_shown(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nvia")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(proxy, "127.0.0.1", 0)
+    address = f"http://me:s3cret@127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    monkeypatch.setenv("HTTPS_PROXY", address)
+    program = "import os, urllib.request as u; print(u.urlopen('http://index.example/x').read().decode(), *os.environ.values())"
+    async with server:
+        done = await box.run([PYTHON, "-c", program], cwd=tmp_path, network=True)
+    assert done.stdout.startswith("via "), done.stderr
+    assert "s3cret" not in done.stdout
+    assert asked[0].startswith(b"GET http://index.example/x HTTP/1.1\r\n")
+    assert b"\r\nProxy-Authorization: Basic bWU6czNjcmV0\r\n" in asked[0]
 
 
 async def test_a_time_out_kills_everything_and_keeps_what_was_written(box: Sandbox, tmp_path: Path) -> None:
