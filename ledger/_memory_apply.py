@@ -48,7 +48,6 @@ def apply_one(state: State, prepared: Prepared, now: datetime) -> ItemResult:
     if isinstance(item, Intent):
         return _apply_intent(state, item, prepared.amount, thread, now)
     try:
-        state.check_keys(item.entries)
         if item.kind is StepKind.MODEL:
             return _apply_model_receipt(state, item, prepared, thread, now)
         return _apply_plain_receipt(state, item, prepared, thread, now)
@@ -147,6 +146,7 @@ def _apply_plain_receipt(state: State, item: Receipt, prepared: Prepared, thread
     halt = state.halted_by(thread) if item.kind is StepKind.TOOL else None
     if halt:
         return _answer(ItemStatus.HALTED, halt)
+    state.check_keys(item.entries)
     state.steps[key] = _finished(item, prepared, epoch=thread.epoch, attempt=1, started_at=now, now=now)
     _attach(state, item, now)
     return _with(ItemStatus.OK, state.steps[key])
@@ -164,8 +164,10 @@ def _apply_model_receipt(state: State, item: Receipt, prepared: Prepared, thread
             return _with(ItemStatus.LATE if late else ItemStatus.SERVED if answered else ItemStatus.OK, kept)
         return _answer(ItemStatus.INVALID, f"attempt {attempt.attempt} has {attempt.state} already")
     assert kept is not None  # an attempt has a step
-    _settle(state, item, prepared.amount, thread, attempt, now)
     written = not answered and (item.status is StepStatus.DONE or kept.step.attempt == attempt.attempt)
+    if written:
+        state.check_keys(item.entries)
+    _settle(state, item, prepared.amount, thread, attempt, now)
     if late or answered:
         used = written and item.status is StepStatus.DONE
         _append_own(state, thread, attempt, _late_answer(attempt, prepared.amount, used=used), now)
@@ -184,7 +186,7 @@ def _attempt_of(state: State, key: StepKey, item: Receipt) -> Attempt | None:
         for attempt in state.attempts.get(key, [])
         if attempt.epoch == item.epoch and attempt.request_digest == item.request_digest
     ]
-    return max(own, key=lambda attempt: (attempt.is_open, attempt.attempt), default=None)
+    return max(own, key=lambda attempt: (attempt.is_open, attempt.name == item.name, attempt.attempt), default=None)
 
 
 def _unasked(item: Receipt, thread: Thread, kept: KeptStep | None) -> ItemResult:

@@ -19,6 +19,8 @@ Rows = list[dict[str, Any]]
 
 TRIES = 3
 _KEY_CONFLICT = "SY001"
+_GONE = ("08", "28", "57P")
+"""SQLSTATE classes of a connection that failed, a login that was refused and a server that stops or starts."""
 _AGAIN = (errors.DeadlockDetected, errors.SerializationFailure)
 _NO_SCHEMA = (errors.UndefinedTable, errors.UndefinedFunction, errors.UndefinedColumn, errors.InvalidSchemaName)
 
@@ -45,7 +47,7 @@ def translate(error: psycopg.Error, address: str) -> LedgerError:
         return KeyConflictError(text)
     if isinstance(error, _NO_SCHEMA):
         return SchemaError(f"the database at {address} does not have this build's schema ({text}); migrate it first")
-    if isinstance(error, psycopg.OperationalError):
+    if isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith(_GONE):
         return unreachable(address, error)
     return LedgerError(f"Postgres at {address} refused: {text}")
 

@@ -160,5 +160,5 @@ def answer_of(wire: dict[str, Any], prepared: Prepared) -> ItemResult:
     step = wire.get("step")
     if step is None:
         return ItemResult(status=status, detail=wire.get("detail"))
-    own = prepared.result if status is ItemStatus.OK and isinstance(prepared.item, Receipt) else None
-    return ItemResult(status=status, step=step_of(step, own))
+    written = status is ItemStatus.OK and isinstance(prepared.item, Receipt) and step["result"] is None
+    return ItemResult(status=status, step=step_of(step, prepared.result if written else None))

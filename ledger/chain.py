@@ -58,6 +58,8 @@ _SORTED = json.JSONEncoder(**_FORM, sort_keys=True)
 
 def _escaped(text: str) -> str:
     # Output of programs may hold lone surrogates, which JSON can spell and UTF-8 cannot.
+    if text.isascii():
+        return text
     return _SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 

@@ -93,10 +93,21 @@ async def test_a_repeated_intent_reserves_once(store: Store, project: str, lease
 async def test_asking_another_model_without_an_answer_leaves_the_first_attempt_in_doubt(
     store: Store, project: str, lease: Lease
 ) -> None:
-    await store.apply([intent(lease, 0), intent(lease, 0, "0.20", name="m2"), receipt(lease, 0)])
+    await store.apply([intent(lease, 0), intent(lease, 0, "0.20", name="m2")])
     [doubted] = await store.in_doubt(project)
     assert (doubted.attempt, doubted.name) == (1, "m1")
-    assert (await store.budget(project)).reserved_usd == Decimal("0.10")
+    assert (await store.budget(project)).reserved_usd == Decimal("0.30")
+
+
+async def test_of_two_models_that_were_asked_each_is_settled_by_its_own_answer(
+    store: Store, project: str, lease: Lease
+) -> None:
+    await store.apply([intent(lease, 0, name="m1"), intent(lease, 0, "0.20", name="m2")])
+    [first] = await store.apply([receipt(lease, 0, "from m1")])
+    assert first.status is ItemStatus.OK
+    assert first.step is not None
+    assert (first.step.attempt, first.step.result) == (1, "from m1")
+    assert (await store.budget(project)).reserved_usd == Decimal("0.20")
 
 
 async def test_another_digest_diverges(store: Store, lease: Lease) -> None:

@@ -14,8 +14,10 @@ CREATE FUNCTION syndic.answer(p_status text, p_detail text DEFAULT NULL) RETURNS
     SELECT jsonb_build_object('status', p_status, 'detail', p_detail)
 $$;
 
-CREATE FUNCTION syndic.answer_with(p_status text, s syndic.steps) RETURNS jsonb LANGUAGE sql STABLE AS $$
-    SELECT jsonb_build_object('status', p_status, 'step', syndic.step_json(s, p_status <> 'ok'))
+CREATE FUNCTION syndic.answer_with(p_status text, s syndic.steps, p_full boolean DEFAULT false) RETURNS jsonb
+LANGUAGE sql STABLE AS $$
+    -- Who wrote the step with this very item knows its result.
+    SELECT jsonb_build_object('status', p_status, 'step', syndic.step_json(s, p_full OR p_status <> 'ok'))
 $$;
 
 CREATE FUNCTION syndic.has_result(s syndic.steps) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
@@ -191,7 +193,7 @@ BEGIN
     SELECT * INTO a FROM syndic.attempts
      WHERE thread = t.thread AND ordinal = s.ordinal AND sub = s.sub AND epoch = (i ->> 'epoch')::bigint
        AND request_digest = i ->> 'request_digest'
-     ORDER BY (state IN ('reserved', 'in_doubt')) DESC, attempt DESC LIMIT 1;
+     ORDER BY (state IN ('reserved', 'in_doubt')) DESC, (name = i ->> 'name') DESC, attempt DESC LIMIT 1;
     IF NOT FOUND THEN
         RETURN CASE
             WHEN late THEN syndic.answer('lost_lease', format('thread %s is at epoch %s', t.thread, t.epoch))
@@ -203,7 +205,7 @@ BEGIN
         RETURN CASE
             WHEN late THEN syndic.answer_with('late', s)
             WHEN answered THEN syndic.answer_with('served', s)
-            WHEN a.state = i ->> 'status' THEN syndic.answer_with('ok', s)
+            WHEN a.state = i ->> 'status' THEN syndic.answer_with('ok', s, true)
             ELSE syndic.answer('invalid', format('attempt %s has %s already', a.attempt, a.state)) END;
     END IF;
     PERFORM syndic.settle(i, t, a, p_now);
@@ -220,7 +222,7 @@ BEGIN
         RETURNING * INTO s;
         PERFORM syndic.attach(i, p_now);
     END IF;
-    RETURN syndic.answer_with(CASE WHEN late THEN 'late' WHEN answered THEN 'served' ELSE 'ok' END, s);
+    RETURN syndic.answer_with(CASE WHEN late THEN 'late' WHEN answered THEN 'served' ELSE 'ok' END, s, NOT written);
 END $$;
 
 CREATE FUNCTION syndic.apply_receipt(i jsonb, p_now timestamptz) RETURNS jsonb LANGUAGE plpgsql AS $$

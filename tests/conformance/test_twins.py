@@ -1,0 +1,136 @@
+"""Whatever happens in whatever order: both stores give the same answers and end in the same state."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from decimal import Decimal
+
+import pytest
+
+from ledger.chain import verify
+from ledger.errors import LedgerError
+from ledger.memory import MemoryStore
+from ledger.postgres import PostgresStore, create_pool
+from ledger.store import Item, ItemResult, ItemStatus, Lease, Store
+from ledger.vocabulary import Standing, StepKind, StepStatus
+from tests.support.postgres import Database
+from tests.support.records import MINUTE, Hands, intent, message, note, receipt, thread
+
+SEEN: Counter[ItemStatus] = Counter()
+
+
+@pytest.fixture
+async def twins(database: Database, hands: Hands) -> AsyncIterator[tuple[Store, Store]]:
+    pool = create_pool(database.worker, max_size=1)
+    await pool.open()
+    yield MemoryStore(hands), PostgresStore(pool, hands)
+    await pool.close()
+
+
+class Chance:
+    """Random doings of two runs, old epochs and changed requests included."""
+
+    def __init__(self, seed: int, project: str) -> None:
+        self.dice = random.Random(seed)
+        self.project = project
+        self.leases: list[Lease] = []
+
+    def item(self) -> Item:
+        dice = self.dice
+        lease = dice.choice(self.leases[-4:])
+        ordinal, ask = dice.randrange(6), dice.choice(["q"] * 12 + ["other"])
+        if dice.random() < 0.45:
+            bound = dice.choice(["0.10", "0.10", "0.30", "0.0000000001"])
+            return intent(lease, ordinal, bound, ask=ask, name=dice.choice(["m1", "m1", "m2"]))
+        kind = dice.choice([StepKind.MODEL] * 5 + [StepKind.TOOL, StepKind.INPUT])
+        status = StepStatus.FAILED if dice.random() < 0.25 else StepStatus.DONE
+        cost = dice.choice(["0", "0.05", "0.10", "0.12345678949"])
+        name = f"{self.project}-{dice.randrange(40)}"
+        return receipt(
+            lease,
+            ordinal,
+            {"said": dice.random(), "raw": "\x00\ud83d"},
+            kind=kind,
+            cost=cost,
+            ask=ask,
+            status=status,
+            entries=(note(name, dice.choice("ab") * (dice.random() < 0.1), self.project),) * dice.randrange(3),
+            outbox=(message(name, "qa", self.project, n=ordinal),) * dice.randrange(2),
+            acknowledged=(f"{self.project}-{dice.randrange(40)}",) * dice.randrange(2),
+        )
+
+    async def disturb(self, stores: tuple[Store, Store], hands: Hands) -> None:
+        dice, project = self.dice, self.project
+        hands.move(MINUTE * dice.random())
+        subject = dice.choice([project, f"{project}/s1/t", f"{project}-engineer-1"])
+        scope, limit = dice.choice([project, f"{project}/s1/t"]), Decimal(dice.randrange(1, 30)) / 10
+        what, standing = dice.randrange(6), dice.choice([Standing.ACTIVE, Standing.ACTIVE, Standing.PAUSED])
+        info, holder = thread(project, lineage=dice.choice("ab")), dice.choice(["w1", "w2"])
+        told: list[object] = []
+        for store in stores:
+            if what == 0:
+                told.append(await store.set_standing(subject, standing, "so"))
+            elif what == 1:
+                told.append(await store.raise_budget(scope, limit))
+            elif what == 2:
+                told.append(await store.reconcile(project))
+            elif what == 3 and self.leases:
+                told.append(await store.release_lease(self.leases[-1]))
+            else:
+                told.append(await attempt(store, info, holder))
+        assert told[0] == told[1]
+        if isinstance(told[0], Lease):
+            self.leases.append(told[0])
+
+
+async def attempt(store: Store, info, holder: str) -> Lease | str:
+    try:
+        return await store.acquire_lease(info, holder, MINUTE)
+    except LedgerError as error:
+        return str(error)
+
+
+def comparable(answer: ItemResult) -> ItemResult:
+    # The wording of an invalid item's fault is each store's own.
+    return answer.model_copy(update={"detail": None}) if answer.status is ItemStatus.INVALID else answer
+
+
+async def state(store: Store, project: str) -> dict[str, object]:
+    entries = await store.entries(project)
+    assert verify(entries).ok
+    return {
+        "entries": entries,
+        "steps": [await store.steps(thread(project, lineage=lineage).thread) for lineage in "ab"],
+        "in_doubt": await store.in_doubt(project),
+        "usage": await store.usage(project),
+        "budgets": [await store.budget(scope) for scope in (project, f"{project}/s1", f"{project}/s1/t")],
+        "inbox": [m.model_dump(exclude={"position"}) for m in await store.inbox(project, "qa")],
+    }
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_random_runs_end_alike(twins: tuple[Store, Store], project: str, hands: Hands, seed: int) -> None:
+    chance = Chance(seed, project)
+    for store in twins:
+        await store.open_budget(project, Decimal("1.5"))
+        await store.open_budget(f"{project}/s1/t", Decimal("1"))
+    for lineage in "ab":
+        [lease, _] = [await store.acquire_lease(thread(project, lineage=lineage), "w1", MINUTE) for store in twins]
+        chance.leases.append(lease)
+    for _ in range(40):
+        items = [chance.item() for _ in range(chance.dice.randrange(1, 8))]
+        [one, two] = [await store.apply(items) for store in twins]
+        assert list(map(comparable, one)) == list(map(comparable, two))
+        SEEN.update(answer.status for answer in one)
+        if chance.dice.random() < 0.5:
+            await chance.disturb(twins, hands)
+    [one, two] = [await state(store, project) for store in twins]
+    for part, kept in one.items():
+        assert kept == two[part], part
+
+
+def test_chance_has_seen_every_answer() -> None:
+    if sum(SEEN.values()) > 1000:
+        assert set(SEEN) == set(ItemStatus)
