@@ -43,9 +43,11 @@ class Running:
 
     def start_worker(self, **extra: str) -> subprocess.Popen[bytes]:
         """One worker for all queues; its log goes to `worker-<n>.log` in the test's folder."""
-        log = (self.folder / f"worker-{len(self.workers)}.log").open("wb")
         command = [str(BIN / "syndic"), "worker", "--build-id", "test"]
-        process = subprocess.Popen(command, env={**self.env, **extra}, stdout=log, stderr=log, start_new_session=True)
+        with (self.folder / f"worker-{len(self.workers)}.log").open("wb") as log:
+            process = subprocess.Popen(
+                command, env={**self.env, **extra}, stdout=log, stderr=log, start_new_session=True
+            )
         self.workers.append(process)
         return process
 
@@ -102,10 +104,10 @@ def running(folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[Ru
         "SYNDIC_LOG_FORMAT": "json",
         **(extra or {}),
     }
-    log = (folder / "up.log").open("wb")
-    up = subprocess.Popen(
-        [str(BIN / "syndic"), "up", "--no-worker", "--json"], env=env, stdout=subprocess.PIPE, stderr=log
-    )
+    with (folder / "up.log").open("wb") as log:
+        up = subprocess.Popen(
+            [str(BIN / "syndic"), "up", "--no-worker", "--json"], env=env, stdout=subprocess.PIPE, stderr=log
+        )
     stack: Running | None = None
     try:
         assert up.stdout is not None
@@ -120,7 +122,7 @@ def running(folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[Ru
         if stack:
             stack.close()
         up.send_signal(signal.SIGTERM)
-        up.wait(timeout=60)
+        up.communicate(timeout=60)
 
 
 def make_repository(folder: Path, files: Mapping[str, str]) -> Path:
