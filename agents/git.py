@@ -16,7 +16,8 @@ from pathlib import Path
 from agents import git_source as sources
 from agents.errors import BranchMovedError, GitError, RepositoryError
 from agents.git_command import git
-from agents.paths import is_git_component, resolve_inside
+from agents.git_remote import fetch_remote, list_remote, push_remote
+from agents.paths import resolve_inside
 from agents.worktree import Worktree
 
 __all__ = ["Changes", "Fetched", "GitStore", "Merged", "Worktree", "resolve_inside"]
@@ -94,14 +95,14 @@ class GitStore:
             RepositoryError: It cannot be used; the message says what to do.
         """
         if url := sources.remote_url(source):
-            commit, base = await self._fetch_remote(url, ref)
+            commit, base = await fetch_remote(self.path, url, ref)
             warnings: tuple[str, ...] = ()
         else:
             found = sources.locate(source)
             commit, base = await sources.find_commit(found, ref)
             await sources.copy_in(self.path, found, commit, await self._bases())
             warnings = _dirt(await self._uncommitted(found))
-        warnings += await self._inspect(commit)
+        warnings += await sources.inspect(self.path, commit)
         await git(self.path, "update-ref", f"{_BASES}/{commit}", commit)
         return Fetched(commit, base, warnings)
 
@@ -229,7 +230,7 @@ class GitStore:
         """
         commit = await self.resolve(f"refs/heads/{branch}")
         if url := sources.remote_url(repository):
-            await self._remote("push", "--quiet", "--no-verify", url, f"refs/heads/{branch}:refs/heads/{branch}")
+            await push_remote(self.path, url, branch)
         else:
             await sources.copy_out(self.path, sources.locate(repository), branch, commit, await self._bases())
         return commit
@@ -241,7 +242,7 @@ class GitStore:
             RepositoryError: The branch exists there already; the message says what to do.
         """
         if url := sources.remote_url(repository):
-            exists = bool(await self._remote("ls-remote", "--heads", url, f"refs/heads/{branch}"))
+            exists = bool(await list_remote(self.path, url, f"refs/heads/{branch}"))
         else:
             exists = await sources.has_branch(sources.locate(repository), branch)
         if exists:
@@ -269,38 +270,6 @@ class GitStore:
             return await sources.uncommitted(self.path, source, (await sources.find_commit(source, None))[0])
         except (GitError, RepositoryError, OSError):
             return ()  # no HEAD, or an index this git cannot read: the warning is a courtesy
-
-    async def _fetch_remote(self, url: str, ref: str | None) -> tuple[str, str]:
-        wanted = ref or "HEAD"
-        listed = await self._remote("ls-remote", "--symref", url, "HEAD")
-        head = re.search(r"^ref: refs/heads/(\S+)\tHEAD$", listed, re.MULTILINE)
-        if not ref and not listed.strip():
-            raise RepositoryError(f"{url} has no commit yet; push one first")
-        await self._remote(
-            "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", url, f"+{wanted}:refs/syndic/fetched"
-        )
-        commit = await self.resolve("refs/syndic/fetched^{commit}")
-        if ref is None:
-            return commit, head[1] if head else commit
-        is_branch = bool((await self._remote("ls-remote", "--heads", url, f"refs/heads/{ref}")).strip())
-        return commit, ref if is_branch else commit
-
-    async def _remote(self, *arguments: str) -> str:
-        try:
-            return (await git(self.path, *arguments, env={"GIT_ALLOW_PROTOCOL": sources.REMOTE_PROTOCOLS})).text
-        except GitError as error:
-            raise RepositoryError(f"the remote repository cannot be used: {error}") from error
-
-    async def _inspect(self, commit: str) -> tuple[str, ...]:
-        listing = await git(self.path, "ls-tree", "-r", "-z", "--full-tree", commit)
-        rows = [row.split("\t", 1) for row in listing.stdout.decode("utf-8", "replace").split("\0") if row]
-        if bad := next((path for _, path in rows if any(map(is_git_component, path.split("/")))), None):
-            raise RepositoryError(f"commit {commit} holds the path {bad!r}, which git itself would refuse to check out")
-        warnings = ["submodules are not part of the work"] if any(mode.startswith("160000") for mode, _ in rows) else []
-        lfs = ("grep", "-q", "filter=lfs", commit, "--", ":(glob)**/.gitattributes")
-        if (await git(self.path, *lfs, accept=(0, 1))).code == 0:
-            warnings.append("files kept in Git LFS are only pointers in the work")
-        return tuple(warnings)
 
 
 def _dirt(paths: tuple[str, ...]) -> tuple[str, ...]:

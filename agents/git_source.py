@@ -15,6 +15,7 @@ from pathlib import Path
 
 from agents.errors import GitError, RepositoryError
 from agents.git_command import git
+from agents.paths import is_git_component
 
 REMOTE_PROTOCOLS = "https:http:ssh:git"
 _URL = re.compile(r"^([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
@@ -233,3 +234,20 @@ def _checked_out_in(source: Source, branch: str) -> Path | None:
         if head.is_file() and head.read_text().strip() == f"ref: refs/heads/{branch}":
             return head.parent
     return None
+
+
+async def inspect(store: Path, commit: str) -> tuple[str, ...]:
+    """Warnings about a commit of the store: submodules and files in Git LFS.
+
+    Raises:
+        RepositoryError: It holds a path that git itself would refuse to check out.
+    """
+    listing = await git(store, "ls-tree", "-r", "-z", "--full-tree", commit)
+    rows = [row.split("\t", 1) for row in listing.stdout.decode("utf-8", "replace").split("\0") if row]
+    if bad := next((path for _, path in rows if any(map(is_git_component, path.split("/")))), None):
+        raise RepositoryError(f"commit {commit} holds the path {bad!r}, which git itself would refuse to check out")
+    warnings = ["submodules are not part of the work"] if any(mode.startswith("160000") for mode, _ in rows) else []
+    lfs = ("grep", "-q", "filter=lfs", commit, "--", ":(glob)**/.gitattributes")
+    if (await git(store, *lfs, accept=(0, 1))).code == 0:
+        warnings.append("files kept in Git LFS are only pointers in the work")
+    return tuple(warnings)

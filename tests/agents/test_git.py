@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -189,6 +193,40 @@ async def test_nothing_that_a_repository_configures_is_executed(
     assert (tmp_path / "out" / "README.md").exists(), "export-ignore must not drop files"
     assert not proof.exists()
     assert (repository / "a.py").read_text() == "A = 5\n"
+
+
+@pytest.fixture
+def served(repository: Path, tmp_path: Path) -> Iterator[str]:
+    """The repository over HTTP, as static files."""
+    bare = tmp_path / "served.git"
+    run(tmp_path, "clone", "-q", "--bare", str(repository), str(bare))
+    run(bare, "update-server-info")
+    handler = partial(QuietHandler, directory=str(bare))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+async def test_a_repository_behind_a_url_is_fetched(
+    store: GitStore, repository: Path, served: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    commit = run(repository, "rev-parse", "HEAD")
+    assert await store.fetch(served) == await store.fetch(served, "main")
+    assert (await store.fetch(served)).base == "main"
+    assert (await store.fetch(served, commit)).base == commit
+    for url, ref in ((served, "nope"), (f"{served}/nothing", None)):
+        with pytest.raises(RepositoryError, match="check the address"):
+            await store.fetch(url, ref)
 
 
 async def test_a_merge_has_both_parents_and_its_trailers_and_moves_no_branch(
