@@ -34,6 +34,7 @@ def up(
     from workers.stack.control import detach as start_detached
     from workers.stack.control import run_until_stopped
     from workers.stack.supervisor import Stack
+    from workers.telemetry import configure_logging
 
     settings = load_settings()
     if detach:
@@ -49,6 +50,7 @@ def up(
             _announce(addresses)
             say("Ctrl-C stops it.")
 
+    configure_logging("warning", settings.log_format)  # what a person needs to know comes through `report`
     stack = Stack(settings, worker=worker, profile=profile or None, report=say)
     run_work(run_until_stopped(stack, ready))
 

@@ -76,7 +76,7 @@ async def detach(settings: Settings, options: Sequence[str]) -> str:
         )
     assert started.stdout is not None
     line = await started.stdout.readline()
-    if line:
+    if line.startswith(b"{"):
         return line.decode().strip()
     await started.wait()
     said = tail(log, offset).removeprefix("error: ")
