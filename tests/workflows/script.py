@@ -121,9 +121,9 @@ class Script:
 
     def answer(self, run: AgentRun) -> AgentOutcome | Awaitable[AgentOutcome]:
         say = self.agents.get((run.work, run.task)) or self.agents.get((run.work, "*"))
-        return say(run) if say is not None else self._usual(run)
+        return say(run) if say is not None else self.usual(run)
 
-    def _usual(self, run: AgentRun) -> AgentOutcome:
+    def usual(self, run: AgentRun) -> AgentOutcome:
         if run.work is Work.REQUIREMENTS:
             return done(run, Requirements(summary="required", requirements=("r",)))
         if run.work is Work.PLAN:

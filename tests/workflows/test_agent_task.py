@@ -12,9 +12,9 @@ import pytest
 from agents.assignments import Verdict, Work, WorkResult
 from agents.runs import AgentOutcome, AgentRun
 from ledger.vocabulary import Answer, ApprovalKind, OutcomeKind, Role, Seat, TaskState, task_workflow_id
-from tests.workflows.conftest import World
 from tests.workflows.script import change as planned
 from tests.workflows.script import done, ended, failing, plan
+from tests.workflows.world import World
 from workflows.contracts import TaskReport
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -12,8 +12,8 @@ from temporalio.exceptions import ApplicationError
 from agents.assignments import Plan, PlannedSprint, Report, Requirements, Work
 from agents.runs import AgentOutcome, AgentRun
 from ledger.vocabulary import ApprovalKind, OutcomeKind, Phase, Role, TaskKind, TaskState, sprint_workflow_id
-from tests.workflows.conftest import World, eventually
 from tests.workflows.script import change, done, ended, plan
+from tests.workflows.world import World, eventually
 from workflows.contracts import Carried, ProjectReport
 from workflows.options import WORKFLOW_QUEUE
 
@@ -266,7 +266,7 @@ async def test_pause_stops_new_work_everywhere_and_resume_goes_on_with_the_same_
             waiting.set()
             await asyncio.wait_for(release.wait(), 30)
             return ended(run, OutcomeKind.PAUSED, "standing is paused")
-        return world.script._usual(run)
+        return world.script.usual(run)
 
     world.script.agents[(Work.CHANGE, "one")] = paused_once
     handle = await world.start()
@@ -301,7 +301,7 @@ async def test_feedback_reaches_the_agents_at_work(world: World) -> None:
     async def wait(run: AgentRun) -> AgentOutcome:
         at_work.set()
         await asyncio.wait_for(release.wait(), 30)
-        return world.script._usual(run)
+        return world.script.usual(run)
 
     world.script.agents[(Work.CHANGE, "one")] = wait
     handle = await world.start()

@@ -10,8 +10,8 @@ from activities.contracts import Integration
 from agents.assignments import Feedback, Work
 from agents.runs import AgentOutcome, AgentRun
 from ledger.vocabulary import Phase, TaskState, task_workflow_id
-from tests.workflows.conftest import World, eventually
 from tests.workflows.script import change, plan
+from tests.workflows.world import World, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -35,7 +35,7 @@ async def test_independent_tasks_run_side_by_side_up_to_the_limit_and_by_priorit
 
     async def meet(run: AgentRun) -> AgentOutcome:
         await asyncio.wait_for(together.wait(), 20)
-        return world.script._usual(run)
+        return world.script.usual(run)
 
     world.script.agents[(Work.CHANGE, "*")] = meet
     report = await world.run(max_parallel=2)
@@ -86,7 +86,7 @@ async def test_the_board_shows_who_works_on_what(world: World) -> None:
     async def wait(run: AgentRun) -> AgentOutcome:
         at_work.set()
         await asyncio.wait_for(release.wait(), 30)
-        return world.script._usual(run)
+        return world.script.usual(run)
 
     world.script.agents[(Work.CHANGE, "one")] = wait
     handle = await world.start()
@@ -107,7 +107,7 @@ async def test_one_task_can_be_paused_alone(world: World) -> None:
 
     async def wait(run: AgentRun) -> AgentOutcome:
         await asyncio.wait_for(release.wait(), 30)
-        return world.script._usual(run)
+        return world.script.usual(run)
 
     world.script.agents[(Work.CHANGE, "one")] = wait
     handle = await world.start()

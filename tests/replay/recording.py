@@ -1,0 +1,106 @@
+"""Records histories: short stories over scripted activities on a real server, each with a way of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from temporalio.client import WorkflowFailureError
+
+from agents.assignments import Work, WorkResult
+from agents.runs import AgentOutcome, AgentRun
+from ledger.vocabulary import ApprovalKind, Json, OutcomeKind, sprint_workflow_id, task_workflow_id
+from tests.workflows.script import change, done, ended, failing, plan
+from tests.workflows.world import World, eventually, serving, working
+
+
+async def approved(world: World) -> None:
+    """Plan sent back once, then approved; a gate failure; the milestone approved."""
+    world.script.gates["one"] = [failing("test_x is red")]
+    handle = await world.start(autonomy="milestone")
+    first = await world.awaiting(ApprovalKind.PLAN)
+    await handle.signal("nonsense")
+    await world.decide(first, "revise", comment="smaller steps")
+    await eventually(lambda: len(world.script.runs(Work.PLAN)) == 2)
+    await world.decide(await world.awaiting(ApprovalKind.PLAN), "approve")
+    await world.decide(await world.awaiting(ApprovalKind.MILESTONE), "approve")
+    await handle.result()
+
+
+async def cancelled(world: World) -> None:
+    """Two tasks side by side, cancelled while both are at work."""
+    world.script.plan = plan(change("one"), change("two"))
+
+    async def hang(run: AgentRun) -> AgentOutcome:
+        await asyncio.sleep(60)
+        raise AssertionError(run.task)
+
+    world.script.agents[(Work.CHANGE, "*")] = hang
+    handle = await world.start()
+    await eventually(lambda: len(world.script.runs(Work.CHANGE)) == 2)
+    await handle.cancel()
+    try:
+        await handle.result()
+    except WorkflowFailureError:
+        return
+    raise AssertionError("the project was not cancelled")
+
+
+async def paused(world: World) -> None:
+    """Paused and resumed with an agent at work, which is told something meanwhile."""
+    release = asyncio.Event()
+
+    async def wait(run: AgentRun) -> AgentOutcome:
+        if release.is_set():
+            return world.script.usual(run)
+        await release.wait()
+        return ended(run, OutcomeKind.PAUSED, "paused")
+
+    world.script.agents[(Work.CHANGE, "one")] = wait
+    handle = await world.start()
+    await eventually(lambda: world.script.runs(Work.CHANGE))
+    await handle.signal("feedback", {"text": "mind the tests", "by": "pat"})
+    await handle.signal("pause", {"by": "pat"})
+    await eventually(lambda: len(world.script.asked("change_standing")) == 3)
+    release.set()
+    await handle.signal("resume", {"by": "pat"})
+    await handle.result()
+
+
+async def repaired(world: World) -> None:
+    """A task up the ladder to a person, who gives it up; its dependent is skipped and the rest planned again."""
+    world.script.replan = plan(change("three"))
+    gave_up = WorkResult(summary="no template fits", outcome="gave_up")
+    world.script.agents[(Work.CHANGE, "one")] = lambda run: done(run, gave_up)
+    handle = await world.start()
+    one = task_workflow_id(world.project, 1, "one")
+    await world.decide(await world.awaiting(ApprovalKind.ESCALATION, one), "reject")
+    await handle.result()
+
+
+STORIES: dict[str, Callable[[World], Awaitable[None]]] = {
+    "approved": approved,
+    "cancelled": cancelled,
+    "paused": paused,
+    "repaired": repaired,
+}
+
+
+async def record(story: str, folder: Path) -> None:
+    """Run a story and keep the histories of its project, first sprint and first task."""
+    async with serving() as environment, working(environment.client, project=story) as world:
+        await asyncio.wait_for(STORIES[story](world), 60)
+        ids = [world.id, sprint_workflow_id(story, 1), task_workflow_id(story, 1, "one")]
+        for workflow_id in ids:
+            history = await world.handle(workflow_id).fetch_history()
+            path = folder / f"{story}.{workflow_id.replace('/', '+')}.json"
+            path.write_text(json.dumps(plain(history.to_json_dict()), separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+def plain(value: Json) -> Json:
+    """The history without names of the machine that recorded it."""
+    if isinstance(value, dict):
+        return {key: "recorder" if key == "identity" else plain(part) for key, part in value.items()}
+    return [plain(part) for part in value] if isinstance(value, list) else value
