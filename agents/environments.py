@@ -222,7 +222,8 @@ class _Builder:
         done = await self._run(argv, network=True)
         if done.exit_code != 0:
             command = (shown or shlex.join(argv)).replace(str(self.home), "ENVIRONMENT").replace(self.uv or "uv", "uv")
-            raise SetupFailedError(command, done.exit_code, done.stdout + done.stderr)
+            stopped = f"\n[stopped: too much {done.exceeded}]" if done.exceeded else ""
+            raise SetupFailedError(command, done.exit_code, done.stdout + done.stderr + stopped)
 
     async def _run(self, argv: list[str], *, network: bool) -> Completed:
         work = self.home / "work"

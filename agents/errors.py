@@ -56,7 +56,11 @@ class SetupFailedError(AgentError):
     """The target's environment could not be built."""
 
     def __init__(self, command: str, exit_code: int | None, tail: str) -> None:
-        how = "ran out of time" if exit_code is None else f"ended with exit code {exit_code}"
+        how = (
+            "was stopped at a limit of time, memory or processes"
+            if exit_code is None
+            else f"ended with exit code {exit_code}"
+        )
         super().__init__(
             f"setting up the repository's environment failed: `{command}` {how}. Name the commands that install it under "
             f"`setup:` in the brief. Its last lines:\n{tail[-MAX_TAIL:]}"

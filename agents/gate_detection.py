@@ -62,7 +62,7 @@ def _format(tree: Path, environment: Environment) -> Iterator[GateSpec]:
     if "ruff-format" in hooked or any("format" in configuration for configuration in ruff):
         yield _gate("format", GateKind.FORMAT, "ruff", "format", "--check")
     elif (_tool(tree, "black") is not None or "psf/black" in hooked) and _installed(environment, "black"):
-        yield _gate("format", GateKind.FORMAT, "python", "-m", "black", "--check")
+        yield _gate("format", GateKind.FORMAT, "python", "-m", "black", "--check", ".")
 
 
 def _types(tree: Path, environment: Environment) -> Iterator[GateSpec]:

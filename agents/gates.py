@@ -114,7 +114,7 @@ async def run_gate(
         duration_s=round(time.monotonic() - started, 3),
         failures=parsed.failures,
         counts=parsed.counts,
-        tail=(done.stdout + done.stderr).replace(str(bench.tree), ".")[-_TAIL:],
+        tail=(done.stdout + done.stderr + _stopped(done)).replace(str(bench.tree), ".")[-_TAIL:],
     )
 
 
@@ -137,6 +137,11 @@ def regressions(baseline: Baseline, results: Iterable[GateResult]) -> tuple[Regr
 def touched_configuration(paths: Iterable[str]) -> tuple[str, ...]:
     """The changed paths that decide what gates say: their configuration, and tests."""
     return tuple(path for path in paths if _steers(PurePosixPath(path)))
+
+
+def _stopped(done: Completed) -> str:
+    reason = "time is over" if done.timed_out else f"too much {done.exceeded}"
+    return f"\n[stopped: {reason}]" if done.exit_code is None else ""
 
 
 def _steers(path: PurePosixPath) -> bool:
@@ -182,7 +187,7 @@ async def _check(bench: _Bench) -> tuple[Completed, Parsed]:
             done = await bench.run([*argv, *report])
             return done, parse_lint(bench.read("lint.json"), bench.tree)
         case GateKind.FORMAT:
-            done = await bench.run([*argv, *(["--no-cache"] if argv[0] == "ruff" else []), "."])
+            done = await bench.run([*argv, *(["--no-cache"] if argv[0] == "ruff" else [])])
             return done, parse_format(done.stdout + done.stderr, bench.tree)
         case GateKind.TYPES:
             done = await bench.run([*argv, *(["--cache-dir=/dev/null"] if "mypy" in argv else [])])

@@ -10,9 +10,9 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agents.errors import BranchMovedError, GitError, PathEscapeError
 from agents.git_command import git
@@ -118,11 +118,20 @@ def remove_tree(path: Path) -> None:
         path.unlink()
         return
 
-    def allow(function: Callable[..., Any], name: str, _: object) -> None:
-        os.chmod(Path(name).parent, stat.S_IRWXU)
-        if not Path(name).is_symlink():
-            os.chmod(name, stat.S_IRWXU)
-        function(name)
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        _unlock(path)
+        for folder, _, _ in os.walk(path):
+            _unlock(Path(folder))
+        shutil.rmtree(path)
 
-    if path.exists():
-        shutil.rmtree(path, onerror=allow)
+
+def _unlock(folder: Path) -> None:
+    """Give the rights to look into and empty a folder, and its folders; links are not followed."""
+    folder.chmod(stat.S_IRWXU)
+    for entry in os.scandir(folder):
+        if entry.is_dir(follow_symlinks=False):
+            Path(entry.path).chmod(stat.S_IRWXU)

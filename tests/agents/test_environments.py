@@ -130,7 +130,7 @@ async def test_a_failing_setup_shows_command_output_and_remedy(tmp_path: Path, s
 async def test_setup_that_hangs_is_stopped(tmp_path: Path, sandbox: Sandbox) -> None:
     tree = write(tmp_path / "base", {"a.py": ""})
     build = build_environment(tree, setup=("sleep 600",), cache=tmp_path / "c", sandbox=sandbox, timeout_s=3)
-    with pytest.raises(SetupFailedError, match="ran out of time"):
+    with pytest.raises(SetupFailedError, match="was stopped at a limit of time"):
         await build
 
 
@@ -224,6 +224,6 @@ def test_gates_are_only_what_the_repository_configures(tmp_path: Path) -> None:
         ("python", "-m", "pytest"), ("ruff", "check"), ("ruff", "format", "--check"),
     ]  # fmt: skip
     assert gates("black", {"pyproject.toml": "[tool.black]\n[tool.mypy]\nfiles = ['a.py']\n"}) == [
-        ("ruff", "check", "--isolated"), ("python", "-m", "black", "--check"), ("python", "-m", "mypy"),
+        ("ruff", "check", "--isolated"), ("python", "-m", "black", "--check", "."), ("python", "-m", "mypy"),
     ]  # fmt: skip
     assert detect_gates(tmp_path / "bare", environment)[0].kind is GateKind.LINT

@@ -97,6 +97,7 @@ async def test_tests_that_hang_have_no_exit_code_and_keep_what_is_known(tmp_path
     spec = TESTS.model_copy(update={"timeout_s": 2})
     result = await run_gate(spec, tree=write(tmp_path / "tree", {"test_a.py": code}), **place)
     assert (result.passed, result.exit_code, result.failures) == (False, None, ("test_a.py::test_a",))
+    assert result.tail.endswith("[stopped: time is over]")
 
 
 @pytest.mark.parametrize("code", ["import os; os._exit(0)", "import sys; sys.exit(0)"])

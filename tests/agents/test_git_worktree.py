@@ -11,6 +11,7 @@ import pytest
 
 from agents.errors import BranchMovedError, PathEscapeError
 from agents.git import GitStore, Worktree
+from agents.worktree import remove_tree
 
 ENV = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": "/dev/null"}
 
@@ -112,6 +113,15 @@ async def test_a_damaged_index_or_a_lost_folder_is_rebuilt(tree: Worktree) -> No
         index.write_bytes(b"garbage")
     shutil.rmtree(tree.path)
     tree.path.write_text("a file where the folder was")
+    await tree.open()
+    assert files(tree) == {"a.py", "pkg/b.py", "tool.sh"}
+
+
+async def test_a_lost_folder_with_a_good_index_is_filled_again(tree: Worktree) -> None:
+    (tree.path / "locked" / "in").mkdir(parents=True)
+    (tree.path / "locked").chmod(0o000)
+    remove_tree(tree.path)
+    remove_tree(tree.path)
     await tree.open()
     assert files(tree) == {"a.py", "pkg/b.py", "tool.sh"}
 
