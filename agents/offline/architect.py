@@ -3,45 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any
 
 from agents.assignments import Plan, PlannedSprint, PlannedTask, Requirements
 from agents.offline import units
-from agents.offline.clues import by_module, path_of
+from agents.offline.clues import path_of
+from agents.offline.facts import Facts, find_lint, find_repairs
 from agents.offline.hygiene import is_plain_text
 from agents.offline.intents import ANALYZE, REPAIR, TIDY, read_goal
 from agents.offline.papers import find
 from agents.offline.paths import is_python, is_source, module_of, slug
-from agents.offline.reading import Lint, count_rules, gates_of, list_files, run_lint
+from agents.offline.reading import count_rules, gates_of, list_files
 from agents.offline.remains import is_replan, plan_remains
-from agents.offline.script import Desk, End, Script, Steps, finish
+from agents.offline.script import Desk, End, Script, finish
 from agents.offline.wishes import Wishes, read_wishes
 from agents.scope import in_scope
 from ledger.vocabulary import Role, TaskKind
-
-_GROUPS, _SUSPECT_FILES, _TESTS = 5, 6, 40
-
-
-@dataclass(frozen=True)
-class Repair:
-    """Failing tests with one likely cause and the files under suspicion."""
-
-    tests: tuple[str, ...]
-    files: tuple[str, ...]
-
-
-@dataclass
-class Facts:
-    """What a plan is made of."""
-
-    intents: tuple[str, ...]
-    wishes: Wishes
-    files: list[str] = field(default_factory=list[str])
-    lint: Lint = field(default_factory=Lint)
-    repairs: list[Repair] = field(default_factory=list[Repair])
-    risks: list[str] = field(default_factory=list[str])
-    scope: tuple[str, ...] = ("**",)
 
 
 def write_plan(desk: Desk) -> Script:
@@ -53,9 +30,9 @@ def write_plan(desk: Desk) -> Script:
     facts.files = yield from list_files(desk)
     facts.risks.extend(f"I could not follow this wish: {text}" for text in wishes.unheard)
     if REPAIR in facts.intents:
-        facts.repairs = yield from _repairs(desk, facts)
+        facts.repairs = yield from find_repairs(desk, facts)
     if TIDY in facts.intents:
-        facts.lint = yield from run_lint(desk, "I lint under the repository's own configuration.")
+        facts.lint = yield from find_lint(desk, facts)
     return _plan(desk, facts)
 
 
@@ -75,44 +52,6 @@ def _intents(desk: Desk) -> tuple[str, ...]:
 def find_requirements(desk: Desk) -> Requirements | None:
     """The product owner's result among the documents."""
     return find(desk.assignment, Requirements)
-
-
-def _repairs(desk: Desk, facts: Facts) -> Steps[list[Repair]]:
-    """Groups of failing tests whose suspect files do not overlap."""
-    failing = [test for gate in gates_of(desk, "tests") for test in gate.failures]
-    found: list[Repair] = []
-    for group in by_module(failing)[:_GROUPS]:
-        say = f"Which lines do the failing tests of {path_of(group[0])} run that passing tests do not?"
-        result = yield from desk.use(say, "rank_suspects", tests=group[:_TESTS], limit=60)
-        files = _suspect_files(result.get("suspects", []), facts)
-        found.append(Repair(tuple(group[:_TESTS]), files))
-    groups = by_module(failing)
-    if len(groups) > _GROUPS:
-        facts.risks.append(f"failing tests of {len(groups) - _GROUPS} more modules wait for a later plan")
-    return _without_overlap(found)
-
-
-def _suspect_files(suspects: list[Any], facts: Facts) -> tuple[str, ...]:
-    best: dict[str, float] = {}
-    for row in suspects:
-        path, score = str(row.get("path")), float(row.get("score", 0))
-        if is_source(path) and in_scope(facts.scope, path):
-            best[path] = max(best.get(path, 0.0), score)
-    top = max(best.values(), default=0.0)
-    ranked = sorted(best, key=lambda p: (-best[p], p))
-    return tuple(path for path in ranked if best[path] >= 0.5 * top)[:_SUSPECT_FILES]
-
-
-def _without_overlap(repairs: list[Repair]) -> list[Repair]:
-    """Repairs that suspect a common file become one: they may have one cause, and would conflict otherwise."""
-    merged: list[Repair] = []
-    for repair in repairs:
-        shared = [m for m in merged if not repair.files or not m.files or set(m.files) & set(repair.files)]
-        tests = [t for m in shared for t in m.tests] + list(repair.tests)
-        files = [f for m in shared for f in m.files] + list(repair.files)
-        merged = [m for m in merged if m not in shared]
-        merged.append(Repair(tuple(dict.fromkeys(tests)), tuple(dict.fromkeys(files))))
-    return merged
 
 
 def _plan(desk: Desk, facts: Facts) -> End:

@@ -204,8 +204,9 @@ def _is_dict(source: Source, node: ast.expr) -> bool:
     for other in ast.walk(source.tree):
         if isinstance(other, ast.AnnAssign) and source.of(other.target) == wanted:
             return source.of(other.annotation).lower().startswith(("dict[", "dict", "typing.dict"))
-        shown = isinstance(other, ast.Assign) and isinstance(other.value, (ast.Dict, ast.DictComp))
-        if shown and any(source.of(target) == wanted for target in other.targets):
+        if not isinstance(other, ast.Assign) or not isinstance(other.value, (ast.Dict, ast.DictComp)):
+            continue
+        if any(source.of(target) == wanted for target in other.targets):
             return True
     return False
 

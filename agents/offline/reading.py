@@ -21,6 +21,7 @@ class Lint:
     findings: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     counts: dict[str, int] = field(default_factory=dict[str, int])
     configured: bool = False
+    truncated: bool = False
     refused: str | None = None
 
 
@@ -69,7 +70,10 @@ def run_lint(desk: Desk, say: str, paths: list[str] | None = None, rules: list[s
     """Lint under the repository's own configuration."""
     result = yield from desk.use(say, "lint", paths=paths or [], rules=rules or [])
     findings = [f for f in result.get("findings", []) if isinstance(f, dict) and f.get("path")]
-    return Lint(findings, dict(result.get("counts", {})), bool(result.get("configured", False)), result.error)
+    truncated = bool(result.get("truncated", False))
+    return Lint(
+        findings, dict(result.get("counts", {})), bool(result.get("configured", False)), truncated, result.error
+    )
 
 
 def count_rules(findings: list[dict[str, Any]]) -> dict[str, int]:

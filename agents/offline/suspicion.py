@@ -48,14 +48,20 @@ def tested_files(
     tests: Sequence[str], sources: dict[str, str], files: Iterable[str], scope: Sequence[str]
 ) -> list[str]:
     """Sources that the failing tests' files import."""
+    asked = {path: sources.get(path, "") for path in dict.fromkeys(path_of(test) for test in tests)}
+    return [path for path in imported_sources(asked, files) if _may_patch(path, scope)][:_FILES]
+
+
+def imported_sources(importers: dict[str, str], files: Iterable[str]) -> list[str]:
+    """Sources of the repository that some files import, in the order of the imports."""
     by_module = {module_of(path): path for path in files if is_source(path)}
     found: dict[str, None] = {}
-    for test in dict.fromkeys(path_of(test) for test in tests):
-        for module, name in imported_modules(test, sources.get(test, "")):
+    for importer, text in importers.items():
+        for module, name in imported_modules(importer, text):
             for dotted in (f"{module}.{name}", module):
-                if dotted in by_module and _may_patch(by_module[dotted], scope):
+                if dotted in by_module:
                     found[by_module[dotted]] = None
-    return list(found)[:_FILES]
+    return list(found)
 
 
 def scores_from_names(tests: Sequence[str], texts: dict[str, str], hints: Hints) -> Scores:

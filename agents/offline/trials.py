@@ -8,8 +8,9 @@ from typing import Any
 from agents.offline.script import Desk, Steps
 from agents.offline.templates import Candidate
 
-_FIRST, _NEXT = 20, 60
-"""Candidates in the first batch (most bugs fall to it) and in later ones."""
+_BATCHES = (6, 20)
+"""Candidates in the first batches, since most bugs fall to the best ranked ones."""
+_NEXT = 60
 _RESERVE = 6
 """Turns kept for applying a patch, running the gate and finishing."""
 
@@ -30,9 +31,9 @@ class Outcome:
 def try_in_batches(desk: Desk, candidates: list[Candidate], tests: list[str], what: str) -> Steps[Outcome]:
     """Try candidates, the most suspicious first, until a batch holds one that fixes the tests and breaks none."""
     outcome = Outcome()
-    waiting = list(candidates)
+    waiting, sizes = list(candidates), list(_BATCHES)
     while waiting and desk.turns_left > _RESERVE:
-        size = _FIRST if not outcome.tried else _NEXT
+        size = sizes.pop(0) if sizes else _NEXT
         batch, waiting = waiting[:size], waiting[size:]
         say = f"{what}: I try {len(batch)} patches on a copy, {outcome.tried} were tried before."
         named = {f"c{outcome.tried + n:03d}": candidate for n, candidate in enumerate(batch, 1)}
