@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,7 +45,7 @@ class Shell:
     def up(self, *options: str, **variables: str) -> tuple[subprocess.Popen[str], Addresses]:
         """Start a supervisor in the foreground and wait for its line of JSON."""
         process = subprocess.Popen(
-            self._argv(("up", "--no-worker", "--json", *options)),
+            self._argv(("up", "--json", *(options or ("--no-worker",)))),
             env={**self.environment, **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -123,6 +124,7 @@ def opened_shell(folder: Path) -> Iterator[Shell]:
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     assert not left, f"left behind: {left}"
+    shutil.rmtree(shell.state_dir, ignore_errors=True)  # a cluster takes 45 MB, and pytest keeps three runs
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -47,10 +48,12 @@ async def test_an_address_that_is_set_and_does_not_answer_is_an_error_and_no_rea
     assert "not answer" in str(refused.value)
     assert "unset" in str(refused.value)
     assert "s3cret" not in str(refused.value)
-    leftovers = [
-        path for path in Path("/proc").glob("[0-9]*/cmdline") if str(clean_environment).encode() in _read(path)
-    ]
-    assert leftovers == []
+    assert processes_of(clean_environment) == []
+
+
+def processes_of(state_dir: Path) -> list[Path]:
+    """Processes that name the state folder in their arguments."""
+    return [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(state_dir).encode() in _read(path)]
 
 
 def _read(path: Path) -> bytes:
@@ -128,3 +131,15 @@ def test_a_malformed_setting_ends_every_command_with_status_2(shell: Shell) -> N
         "error: SYNDIC_REDIS_URL is malformed: must be an address that begins with redis://"
     )
     assert "Traceback" not in refused.stderr
+
+
+async def test_a_start_that_is_given_up_while_it_makes_the_cluster_leaves_no_process(clean_environment: Path) -> None:
+    stack = Stack(load_settings(), worker=False)
+    starting = asyncio.create_task(stack.start())
+    async with asyncio.timeout(30):
+        while not (clean_environment / "postgres" / "new").exists():
+            await asyncio.sleep(0.005)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert processes_of(clean_environment) == []

@@ -20,7 +20,7 @@ from workers.stack.credentials import Credentials
 from workers.stack.errors import PartFailedError, StackError
 from workers.stack.parts import folder
 from workers.stack.ports import HOST, choose
-from workers.stack.processes import Command, identify, launch, tail
+from workers.stack.processes import Command, identify, kill_group, launch, tail
 
 DATABASE: Final = "syndic"
 OWNER: Final = "syndic_owner"
@@ -75,6 +75,9 @@ class Postgres:
             code = await started.wait()
         finally:
             password.unlink(missing_ok=True)
+            if started.returncode is None:  # the start was given up: nothing may go on writing
+                kill_group(started.pid)
+                await started.wait()
         if code != 0:
             raise PartFailedError(self.name, "could not make its cluster", self._log, tail(self._log, offset))
         draft.rename(self._data)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client
 
 from workers.client import connect
 from workers.deployment import DEPLOYMENT, DeploymentError, build_id, set_current_version
@@ -12,10 +17,13 @@ from workers.settings import worker_environment
 from workers.stack.addresses import Addresses
 from workers.stack.errors import StackError
 from workers.stack.processes import Command
+from workflows.options import AGENTS_QUEUE, TOOLS_QUEUE, WORKFLOW_QUEUE
 
-QUEUES: Final = "syndic,syndic-agents,syndic-tools"
-READY_WITHIN: Final = timedelta(seconds=90)
+QUEUES: Final = (WORKFLOW_QUEUE, AGENTS_QUEUE, TOOLS_QUEUE)
+READY_WITHIN_S: Final = 90
 """Imports take seconds, and longer where the machine is busy."""
+SETTLES_WITHIN: Final = timedelta(seconds=20)
+"""From the first poll until the server knows the deployment's version."""
 
 
 class WorkerPart:
@@ -26,6 +34,8 @@ class WorkerPart:
     def __init__(self, addresses: Addresses) -> None:
         self._addresses = addresses
         self._build = build_id()
+        self._since = datetime.now(UTC)
+        self._client: Client | None = None
 
     @property
     def ports(self) -> dict[str, int]:
@@ -38,23 +48,39 @@ class WorkerPart:
         """Nothing: its leases run out, its worktrees are rebuilt."""
 
     def command(self) -> Command:
-        argv = (sys.executable, "-m", "workers._entry", "worker", "--queues", QUEUES)
+        self._since = datetime.now(UTC)
+        argv = (sys.executable, "-m", "workers._entry", "worker", "--queues", ",".join(QUEUES))
         version = ("--deployment", DEPLOYMENT, "--build-id", self._build)
         return Command(
             argv=(*argv, *version),
             environment=worker_environment(self._addresses.exports()),
             grace_s=30,  # longer than the worker's own grace, so that calls in flight are journaled
-            ready_within_s=READY_WITHIN.total_seconds() + 5,
+            ready_within_s=READY_WITHIN_S,
             cwd=self._addresses.state_dir,
         )
 
     async def is_ready(self) -> bool:
-        client = await connect(self._addresses, identity="syndic-up")
+        if self._client is None:
+            self._client = await connect(self._addresses, identity="syndic-up")
+        if not await _polls(self._client, self._since):
+            return False
         try:
-            await set_current_version(client, DEPLOYMENT, self._build, within=READY_WITHIN)
+            await set_current_version(self._client, DEPLOYMENT, self._build, within=SETTLES_WITHIN)
         except DeploymentError as error:
             raise StackError(f"the worker started, and does not serve: {error}") from error
         return True
 
     def move_ports(self) -> bool:
         return False
+
+
+async def _polls(client: Client, since: datetime) -> bool:
+    """Whether a worker has asked for workflow tasks since then; an earlier worker's build may be current already."""
+    found = await client.workflow_service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=client.namespace,
+            task_queue=TaskQueue(name=WORKFLOW_QUEUE),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+        )
+    )
+    return any(poller.last_access_time.ToDatetime(tzinfo=UTC) >= since for poller in found.pollers)
