@@ -20,7 +20,7 @@ from agents.target import Environment, GateKind
 from agents.tools.answers import cut
 from agents.tools.base import ToolContext
 from agents.tools.copies import scratch_folder
-from agents.tools.programs import program_of
+from agents.tools.programs import folders_of, program_of
 from ledger.vocabulary import Record
 
 TEST_S = 30.0
@@ -113,7 +113,7 @@ async def run_probe(
             context.sandbox.run,
             cwd=tree,
             writable=[tree, folder],
-            readable=coverage,
+            readable=[*folders_of(context.environment), *coverage],
             env=_variables(context, tree, folder),
             limits=Limits(timeout_s=timeout_s or (request.seconds or TEST_S * 10) + _GRACE_S),
         )

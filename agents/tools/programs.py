@@ -43,6 +43,11 @@ def program_of(environment: Environment, name: str) -> str:
     return name
 
 
+def folders_of(environment: Environment) -> list[Path]:
+    """What must be visible for the target environment's programs to run."""
+    return [Path(environment.path)] if environment.path else []
+
+
 @guarded
 async def run_program(context: ToolContext, arguments: RunProgram) -> ToolResult:
     """Run a program; what it changes is thrown away."""
@@ -54,6 +59,7 @@ async def run_program(context: ToolContext, arguments: RunProgram) -> ToolResult
             [program_of(context.environment, name), *rest],
             cwd=copy.path,
             writable=[copy.path],
+            readable=folders_of(context.environment),
             env=environment_variables(context.environment, copy.path),
             limits=Limits(timeout_s=arguments.timeout_s),
         )

@@ -18,7 +18,7 @@ from agents.tools.answers import cut
 from agents.tools.base import ToolContext
 from agents.tools.copies import scratch_folder
 from agents.tools.edits import walk_files
-from agents.tools.programs import program_of
+from agents.tools.programs import folders_of, program_of
 from ledger.vocabulary import Record
 
 RULE_PATTERN = r"^(?:ALL|[A-Z]{1,7}[0-9]{0,5})$"
@@ -103,7 +103,7 @@ async def _ruff(context: ToolContext, options: list[str], paths: Sequence[str], 
         [ruff, "check", "--no-cache", "--force-exclude", "--quiet", *options, "--", *paths],
         cwd=context.worktree.path.resolve(),
         writable=writable,
-        readable=[Path(ruff), context.worktree.path.resolve()],
+        readable=[context.worktree.path.resolve(), *folders_of(context.environment)],
         limits=Limits(timeout_s=TIMEOUT_S),
     )
     if done.exit_code != 0:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
-import sys
+import shutil
+import venv
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,9 +29,29 @@ def tree(tmp_path: Path) -> Path:
     return path
 
 
+_PYTEST = ("py", "pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments")
+
+
+@pytest.fixture(scope="session")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment of its own with pytest and nothing else, as a target has it: no coverage, no plugins."""
+    path = tmp_path_factory.mktemp("environment") / "venv"
+    venv.create(path, symlinks=True)
+    packages = next(path.glob("lib/python3*/site-packages"))
+    for name in _PYTEST:
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        assert spec.origin is not None
+        if spec.submodule_search_locations:
+            shutil.copytree(Path(spec.origin).parent, packages / name)
+        else:
+            shutil.copy(spec.origin, packages)
+    return path
+
+
 @pytest.fixture
-def make_context(tree: Path, tmp_path: Path) -> MakeContext:
-    """A context on `tree`; keyword arguments replace its fields. The target's environment is the one that runs us."""
+def make_context(tree: Path, target: Path, tmp_path: Path) -> MakeContext:
+    """A context on `tree`; keyword arguments replace its fields."""
 
     def make(**changes: Any) -> ToolContext:
         roots = changes.pop("source_roots", (".",))
@@ -37,7 +59,7 @@ def make_context(tree: Path, tmp_path: Path) -> MakeContext:
             "worktree": SimpleNamespace(path=tree),
             "sandbox": Bubblewrap(),
             "environment": Environment(
-                kind=EnvironmentKind.PLAIN, path=sys.prefix, digest="0" * 64, source_roots=roots
+                kind=EnvironmentKind.PLAIN, path=str(target), digest="0" * 64, source_roots=roots
             ),
             "gates": (GREEN,),
             "programs": frozenset({"python", "pytest", "ruff"}),

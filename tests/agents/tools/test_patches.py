@@ -102,24 +102,23 @@ async def test_candidates_are_told_apart_and_the_worktree_stays(tree: Path, make
 
 
 async def test_an_endless_candidate_dies_and_the_next_one_is_tried(make_context: Any, use: Any, monkeypatch: Any):
-    monkeypatch.setattr("agents.tools.patches.CANDIDATE_S", 6.0)
-    monkeypatch.setattr("agents.tools.patches.TEST_S", 1.0)
-    swallow = "    import signal; signal.signal(signal.SIGALRM, signal.SIG_IGN)\n    while True: pass"
-    _, content = await use(
-        TRY,
-        make_context(),
-        tests=FAILING,
-        suite=False,
-        candidates=[
-            candidate("loop", 2, "    while value < low: pass\n    if value > low:"),
-            candidate("stubborn", 2, swallow + "\n    if value > low:"),
-            candidate("right", 2, "    if value < low:"),
-        ],
+    monkeypatch.setattr("agents.tools.patches.TEST_S", 2.0)
+    monkeypatch.setattr("agents.tools.patches.PARALLEL", 1)
+    endless = candidate("endless", 2, "    while value < low: pass\n    if value > low:")
+    right = candidate("right", 2, "    if value < low:")
+    _, content = await use(TRY, make_context(), tests=FAILING, suite=False, candidates=[endless, right])
+    assert [trial["fixed"] for trial in content["results"]] == [False, True]
+    assert content["results"][1]["suite_passed"] is None
+
+
+async def test_a_candidate_that_will_not_be_interrupted_is_killed(make_context: Any, use: Any, monkeypatch: Any):
+    monkeypatch.setattr("agents.tools.patches.CANDIDATE_S", 3.0)
+    stubborn = (
+        "    import signal; signal.signal(signal.SIGALRM, signal.SIG_IGN)\n    while True: pass\n    if value > low:"
     )
-    results = {trial["id"]: trial for trial in content["results"]}
-    assert [results[name]["fixed"] for name in ("loop", "stubborn", "right")] == [False, False, True]
-    assert "stopped after" in results["stubborn"]["error"]
-    assert results["right"]["suite_passed"] is None
+    _, content = await use(TRY, make_context(), tests=FAILING, candidates=[candidate("stubborn", 2, stubborn)])
+    assert content["results"][0]["fixed"] is False
+    assert "stopped after" in content["results"][0]["error"]
 
 
 async def test_a_candidate_that_ends_the_process_has_fixed_nothing(make_context: Any, use: Any):
