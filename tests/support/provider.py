@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -24,6 +24,8 @@ class Provider:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     before_answer: Callable[[int], None] | None = None
     delay_s: float = 0.0
+    overloaded: frozenset[str] = frozenset()
+    """Models that answer 503; such a call is not counted, since nobody is billed for it."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, headers: dict[str, str], body: dict[str, Any]) -> int:
@@ -59,16 +61,20 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if body["model"] in provider.overloaded:
+                self.send_error(503, "overloaded")
+                return
             number = provider.take(dict(self.headers), body)
             if provider.before_answer:
                 provider.before_answer(number)
             time.sleep(provider.delay_s)
             payload = json.dumps(_answer(body, number)).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(payload)))
-            self.end_headers()
-            self.wfile.write(payload)
+            with suppress(ConnectionError):  # the client may have been killed; its call counts all the same
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(payload)))
+                self.end_headers()
+                self.wfile.write(payload)
 
         def log_message(self, format: str, *args: Any) -> None:
             """The test reads `Provider`, not the console."""

@@ -86,16 +86,15 @@ class Running:
             worker.wait()
 
 
-@contextmanager
-def running(folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[Running]:
-    """A stack without a worker in a folder of its own; nothing of it is left afterwards."""
+def running_environment(folder: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a newcomer's shell would have, with home and state folder below `folder`."""
     home = folder / "home"
     home.mkdir(parents=True, exist_ok=True)
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
     passed = {
         name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_", "SSL_", "REQUESTS_"))
     }
-    env = {
+    return {
         **kept,
         **passed,
         "PATH": f"{BIN}{os.pathsep}{kept.get('PATH', '')}",
@@ -104,6 +103,12 @@ def running(folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[Ru
         "SYNDIC_LOG_FORMAT": "json",
         **(extra or {}),
     }
+
+
+@contextmanager
+def running(folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[Running]:
+    """A stack without a worker in a folder of its own; nothing of it is left afterwards."""
+    env = running_environment(folder, extra)
     with (folder / "up.log").open("wb") as log:
         up = subprocess.Popen(
             [str(BIN / "syndic"), "up", "--no-worker", "--json"], env=env, stdout=subprocess.PIPE, stderr=log
