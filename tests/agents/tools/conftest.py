@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import shutil
@@ -46,6 +47,11 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(Path(spec.origin).parent, packages / name)
         else:
             shutil.copy(spec.origin, packages)
+    place = packages / "pluggy.dist-info"
+    place.mkdir()
+    (place / "METADATA").write_text(
+        f"Name: pluggy\nVersion: {importlib.metadata.version('pluggy')}\n"
+    )  # pytest's header
     return path
 
 
