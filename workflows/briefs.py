@@ -11,6 +11,7 @@ from agents.target import GateSpec
 from ledger.vocabulary import Record, Role, TaskKind
 from workflows import schedule
 from workflows.contracts import GateBrief, ProjectSpec
+from workflows.messages import InvalidBriefError, parse_start
 
 _ADDRESS = re.compile(
     r"project/([a-z0-9][a-z0-9-]{0,47})(?:/sprint/([1-9]\d{0,5})(?:/task/([a-z0-9][a-z0-9-]{0,47}))?)?"
@@ -78,6 +79,29 @@ def check_models(models: Mapping[str, Sequence[str]]) -> None:
             raise BriefError(f"models: the chain of {name!r} is empty")
 
 
+def check_project_spec(values: Sequence[object], workflow_id: str) -> tuple[ProjectSpec, str]:
+    """The spec of a `Project` and the project's id.
+
+    Raises:
+        InvalidBriefError: it is malformed, disagrees with the workflow id, or cannot be carried out.
+    """
+    spec = parse_start(values, ProjectSpec)
+    address = address_of(workflow_id)
+    if address is None or address.sprint is not None:
+        raise InvalidBriefError(f"ProjectSpec: the workflow id must be 'project/<project>', it is {workflow_id!r}")
+    if spec.project_id not in (None, address.project):
+        raise InvalidBriefError(
+            f"ProjectSpec: project_id {spec.project_id!r} disagrees with the workflow id {workflow_id!r}"
+        )
+    try:
+        gate_specs(spec.gates)
+        check_models(spec.models)
+        fixed_plan(spec)
+    except BriefError as error:
+        raise InvalidBriefError(f"ProjectSpec: {error}") from None
+    return spec, address.project
+
+
 def fixed_plan(spec: ProjectSpec) -> Plan | None:
     """The plan of a brief that lists its tasks; None where the architect plans.
 
@@ -87,7 +111,9 @@ def fixed_plan(spec: ProjectSpec) -> Plan | None:
     if not spec.tasks:
         return None
     tasks = tuple(
-        PlannedTask.model_validate({**task.model_dump(), "title": task.title or task.instructions.splitlines()[0][:80]})
+        PlannedTask.model_validate(
+            {**task.model_dump(), "title": task.title or (task.instructions.strip() or task.id).splitlines()[0][:80]}
+        )
         for task in spec.tasks
     )
     plan = Plan(summary=f"{len(tasks)} tasks as briefed", sprints=(PlannedSprint(goal=spec.goal, tasks=tasks),))

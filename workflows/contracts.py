@@ -45,7 +45,7 @@ class TaskBrief(Brief):
     id: Slug
     title: str = ""
     kind: TaskKind = TaskKind.CHANGE
-    instructions: str
+    instructions: str = Field(min_length=1)
     role: Role = Role.ENGINEER
     depends_on: tuple[str, ...] = ()
     scope: tuple[str, ...] = ("**",)

@@ -64,10 +64,18 @@ TOOL = ActivityConfig(
     cancellation_type=WAIT,
 )
 
+BRANCH = ActivityConfig(
+    task_queue=TOOLS_QUEUE,
+    # Moves a reference in a bare repository and checks nothing out; too short to beat, noticed by this limit alone.
+    start_to_close_timeout=timedelta(seconds=30),
+    retry_policy=UNTIL_IT_WORKS,
+    cancellation_type=WAIT,
+)
+
 RECORD = ActivityConfig(
     task_queue=WORKFLOW_QUEUE,
     # One transaction. A worker that died with it is noticed after this time, hence no heartbeat.
-    start_to_close_timeout=timedelta(seconds=20),
+    start_to_close_timeout=timedelta(seconds=10),
     retry_policy=UNTIL_IT_WORKS,
     cancellation_type=WAIT,
 )

@@ -11,33 +11,21 @@ from temporalio.common import RawValue, VersioningBehavior
 from temporalio.exceptions import ActivityError, ChildWorkflowError, WorkflowAlreadyStartedError
 
 from activities.contracts import (
-    CloseProject,
-    Deliver,
-    Integrate,
-    KeepDocument,
-    ProjectClosed,
-    RecordActivities,
     TargetReport,
-    WorkspaceActivities,
 )
 from agents.assignments import Feedback, Plan, PlannedTask
 from ledger.vocabulary import (
-    Answer,
     ApprovalKind,
-    ArtifactRef,
     Autonomy,
     Json,
     Mode,
     Phase,
-    Standing,
-    project_branch,
     sprint_workflow_id,
 )
 from workflows import briefs, messages, opening, options
-from workflows.calls import perform
+from workflows.closing import close
 from workflows.contracts import (
     Carried,
-    Decision,
     FeedbackNote,
     ProjectReport,
     ProjectSpec,
@@ -46,7 +34,9 @@ from workflows.contracts import (
     TaskView,
 )
 from workflows.crew import Crew, cause_of
-from workflows.lifecycle import Lifecycle, Stopped
+from workflows.intake import Intake
+from workflows.lifecycle import Stopped, to_the_end
+from workflows.milestones import Milestones, wish_of
 from workflows.planning import Ended, Ground, Planning
 from workflows.progress import Progress
 from workflows.sprint import Sprint
@@ -59,12 +49,13 @@ class TurnOver(Exception):
 
 
 @workflow.defn(name="Project", versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
-class Project(Lifecycle):
+class Project(Intake):
     """One goal on one repository."""
 
     spec: ProjectSpec
     ground: Ground
     planning: Planning
+    milestones: Milestones
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,14 +63,10 @@ class Project(Lifecycle):
         self.fixed: Plan | None = None
         self.plan = Plan(summary="")
         self.progress = Progress()
-        self.reviews: tuple[ArtifactRef, ...] = ()
         self.said: tuple[Feedback, ...] = ()
         self.warnings: list[str] = []
         self.approvals = 0
         self.repairs = 0
-        self.head = ""
-        self.held: list[int] = []
-        """Sprints that are built on but not on the project's branch."""
         self.opened = False
 
     @workflow.run
@@ -98,29 +85,18 @@ class Project(Lifecycle):
             state, summary = (Phase.CANCELLED, "cancelled") if stop.reason == "cancelled" else timeout
         except (ActivityError, ChildWorkflowError, WorkflowAlreadyStartedError) as error:
             state, summary = Phase.FAILED, cause_of(error)
-        report = await self._close(state, summary)
+        self.enter(Phase.CLOSING, summary)
+        report = await to_the_end(close(self, state, summary))
         if state is Phase.CANCELLED:
             raise asyncio.CancelledError("the project was cancelled")
         return report
 
     def _begin(self, values: tuple[RawValue, ...]) -> ProjectSpec:
-        spec = self.spec = messages.parse_start(values, ProjectSpec)
-        address = briefs.address_of(self.workflow_id)
-        if address is None or address.sprint is not None:
-            raise messages.InvalidBriefError(f"the workflow id must be 'project/<project>', it is {self.workflow_id!r}")
-        if spec.project_id not in (None, address.project):
-            raise messages.InvalidBriefError(
-                f"project_id {spec.project_id!r} disagrees with the workflow id {self.workflow_id!r}"
-            )
-        try:
-            briefs.gate_specs(spec.gates)
-            briefs.check_models(spec.models)
-            self.fixed = briefs.fixed_plan(spec)
-        except briefs.BriefError as error:
-            raise messages.InvalidBriefError(f"ProjectSpec: {error}") from None
+        spec, project = briefs.check_project_spec(values, self.workflow_id)
+        self.spec, self.fixed = spec, briefs.fixed_plan(spec)
         self.mode, self.autonomy, self.budget_usd = spec.mode, spec.autonomy, spec.budget_usd
         self.approval_ttl = timedelta(minutes=spec.approval_timeout_minutes)
-        self.open(address.project, address.project, f".{spec.carried.sprint}" if spec.carried else "")
+        self.open(project, project, f".{spec.carried.sprint}" if spec.carried else "")
         return spec
 
     def _started(self, spec: ProjectSpec) -> datetime:
@@ -163,7 +139,6 @@ class Project(Lifecycle):
         self.enter(Phase.DISCOVERY, self.spec.goal)
         opened = await opening.open_project(self, self.spec, self.spec.budget_usd)
         self.opened = True
-        self.head = opened.commit
         self.warnings += opened.warnings
         target = await opening.prepare_target(self, self.spec, opened.commit)
         if not target.gates:
@@ -176,6 +151,7 @@ class Project(Lifecycle):
     def _stand_on(self, ground: Ground) -> None:
         self.ground = ground
         self.planning = Planning(self, self.crew, self.spec, ground)
+        self.milestones = Milestones(self, ground, self.progress)
 
     @property
     def _merges(self) -> bool:
@@ -220,7 +196,7 @@ class Project(Lifecycle):
             on_approve="the first sprint starts",
             on_reject="the project ends, nothing is changed",
         )
-        return _wish(decision, "the plan")
+        return wish_of(decision, "the plan")
 
     # Sprints.
 
@@ -230,7 +206,7 @@ class Project(Lifecycle):
         report = await self._sprint(self._sprint_spec(number, sprint.goal, sprint.tasks))
         self.plan = self.plan.model_copy(update={"sprints": tuple(rest)})
         self.refresh()
-        wishes = await self._milestone(report)
+        wishes = await self.milestones.pass_sprint(report) if self._merges else ()
         await self._plan_on(report, sprint.tasks, wishes)
 
     async def _sprint(self, spec: SprintSpec) -> SprintReport:
@@ -253,7 +229,6 @@ class Project(Lifecycle):
         self.tally.add(report.model_calls, report.cost_usd)
         self.approvals += report.approvals
         self.progress.add(report)
-        self.reviews = report.documents
         return report
 
     def _sprint_spec(self, number: int, goal: str, tasks: tuple[PlannedTask, ...]) -> SprintSpec:
@@ -264,7 +239,7 @@ class Project(Lifecycle):
             goal=spec.goal,
             sprint_goal=goal,
             tasks=tasks,
-            base_commit=self.head,
+            base_commit=self.milestones.head,
             baseline=self.ground.target.baseline,
             baseline_commit=self.ground.commit,
             documents=self.planning.documents,
@@ -283,60 +258,6 @@ class Project(Lifecycle):
 
     # After a sprint.
 
-    async def _milestone(self, report: SprintReport) -> tuple[Feedback, ...]:
-        """Bring the sprint onto the project's branch, with consent where a person wants to be asked.
-
-        Returns what must change before that; the sprint's work is then built on by the next one.
-        """
-        if not self._merges or report.commit == self.head:
-            return ()
-        if self.autonomy is Autonomy.MILESTONE:
-            wish = await self._ask_milestone(report)
-        else:
-            wish = None if report.passed else Feedback(source="review", text=report.summary)
-        if wish is not None:
-            self.head = report.commit
-            self.held.append(report.sprint)
-            return (wish,)
-        await self._merge(report)
-        return ()
-
-    async def _ask_milestone(self, report: SprintReport) -> Feedback | None:
-        self.enter(Phase.APPROVAL, f"sprint {report.sprint}: {report.summary}")
-        document = KeepDocument(name=f"sprint-{report.sprint}", text=report.model_dump_json())
-        kept = await self.call(RecordActivities.keep_document, document, options.RECORD, "keep the sprint's report")
-        self.reviews = (*self.reviews, kept)
-        decision = await self.ask(
-            ApprovalKind.MILESTONE,
-            {"sprint": report.sprint, "commit": report.commit, "report": report.model_dump(mode="json")},
-            text=f"sprint {report.sprint} {'passed' if report.passed else 'DID NOT PASS'}: {report.summary}",
-            on_approve=f"the sprint is merged into {project_branch(self.project)}",
-            on_reject="the project ends; what was merged before stays",
-        )
-        return _wish(decision, f"sprint {report.sprint}")
-
-    async def _merge(self, report: SprintReport) -> None:
-        self.enter(Phase.INTEGRATION, f"sprint {report.sprint}")
-        request = Integrate(
-            project=self.project,
-            sprint=report.sprint,
-            task=None,
-            source=report.commit,
-            target=project_branch(self.project),
-            base_commit=self.ground.commit,
-            baseline=self.ground.target.baseline,
-            title=f"Sprint {report.sprint}",
-            key=self.recorder.key(f"integrate-sprint-{report.sprint}"),
-        )
-        merged = await self.call(WorkspaceActivities.integrate, request, options.TOOL, f"merge sprint {report.sprint}")
-        if not merged.merged or merged.commit is None:
-            reasons = "; ".join(item.text for item in merged.feedback)
-            raise Ended(f"sprint {report.sprint} could not be merged: {reasons}")
-        self.head = merged.commit
-        self.progress.merge([*self.held, report.sprint])
-        self.held = []
-        self.remark(f"sprint {report.sprint} merged")
-
     async def _plan_on(
         self, report: SprintReport, planned: tuple[PlannedTask, ...], wishes: tuple[Feedback, ...]
     ) -> None:
@@ -348,7 +269,7 @@ class Project(Lifecycle):
             return
         self.enter(Phase.ARCHITECTURE, "planning what is left")
         self.plan = await self.planning.replan(
-            left, sprints_left, self.progress.succeeded, self.reviews, (*wishes, *self._take_said())
+            left, sprints_left, self.progress.succeeded, self.milestones.documents, (*wishes, *self._take_said())
         )
 
     # Long lives.
@@ -366,15 +287,15 @@ class Project(Lifecycle):
             baseline=self.ground.target.baseline,
             target=self.ground.target.model_dump(mode="json"),
             models=self.ground.models,
-            head=self.head,
+            head=self.milestones.head,
             documents=self.planning.documents,
             plan=self.plan.model_dump(mode="json"),
             sprint=self.sprint_number or 0,
             tasks=tuple(self.progress.reports),
             merged=tuple(self.progress.merged),
-            held=tuple(self.held),
-            approvals=self._approvals,
-            repairs=self._repairs,
+            held=tuple(self.milestones.held),
+            approvals=self.approvals_in_all,
+            repairs=self.plan_repairs,
             refused=tuple(self.refused),
             paused=self.paused,
             autonomy=self.autonomy,
@@ -388,88 +309,30 @@ class Project(Lifecycle):
 
     def _resume_from(self, carried: Carried) -> None:
         target = TargetReport.model_validate(carried.target)
+        self.progress = Progress(carried.tasks, carried.merged)
         self._stand_on(Ground(commit=carried.commit, base=carried.base, target=target, models=carried.models))
         self.opened = True
         self.planning.documents = carried.documents
         self.plan = Plan.model_validate(carried.plan)
         self.sprint_number = carried.sprint
-        self.progress = Progress(carried.tasks, carried.merged)
-        self.held, self.warnings, self.said = list(carried.held), list(carried.warnings), carried.feedback
+        self.milestones.head, self.milestones.held = carried.head or carried.commit, list(carried.held)
+        self.warnings, self.said = list(carried.warnings), carried.feedback
         self.approvals, self.repairs = carried.approvals, carried.repairs
         self.refused = [*carried.refused, *self.refused]
         self.paused, self.autonomy = carried.paused, carried.autonomy
-        self.head = carried.head or carried.commit
         self.budget_usd = carried.budget_usd
         self.tally.add(carried.model_calls, carried.cost_usd)
 
     @property
-    def _approvals(self) -> int:
+    def approvals_in_all(self) -> int:
+        """Requests that persons answered, here and in all sprints and tasks."""
         return self.approvals + self.book.answered
 
     @property
-    def _repairs(self) -> int:
+    def plan_repairs(self) -> int:
         """Repairs of the plans; those of tasks stand in their reports."""
         return self.repairs + (self.planning.repairs if hasattr(self, "planning") else 0)
-
-    # Closing.
-
-    async def _close(self, state: Phase, summary: str) -> ProjectReport:
-        """Deliver what is merged and close; runs after failures and cancellations too."""
-        self.enter(Phase.CLOSING, summary)
-        branch = await self._deliver() if self.progress.merged else None
-        if self.opened and state is Phase.CANCELLED:
-            await self.stand(Standing.CANCELLED, summary, "cancellation")
-        await self.finish(state, summary)
-        request = CloseProject(project=self.project, state=state.value, summary=summary)
-        closed = await perform(WorkspaceActivities.close_project, request, options.CLOSING, f"close: {summary}")
-        return self._report(state, summary, branch, closed)
-
-    async def _deliver(self) -> str | None:
-        request = Deliver(project=self.project, repository=self.spec.repository, branch=project_branch(self.project))
-        try:
-            delivered = await perform(WorkspaceActivities.deliver, request, options.TOOL, f"deliver {request.branch}")
-        except ActivityError as error:
-            self.warnings.append(f"the branch stayed in the project's store: {cause_of(error)}")
-            return None
-        return delivered.branch
-
-    def _report(self, state: Phase, summary: str, branch: str | None, closed: ProjectClosed) -> ProjectReport:
-        progress = self.progress
-        return ProjectReport(
-            project_id=self.project,
-            state=state,
-            summary=summary,
-            tasks_merged=progress.merged_tasks,
-            tasks_total=len(self.tasks()),
-            tasks=progress.settled(),
-            approvals=self._approvals,
-            repairs=self._repairs + progress.repairs,
-            model_calls=closed.model_calls,
-            in_doubt=closed.in_doubt,
-            cost_usd=closed.cost_usd,
-            ledger_entries=closed.ledger_entries,
-            ledger_verified=closed.ledger_verified,
-            branch=branch,
-            commit=self.head if branch else None,
-            warnings=tuple(self.warnings),
-        )
 
 
 def _limit(spec: ProjectSpec) -> timedelta:
     return timedelta(minutes=spec.timeout_minutes)
-
-
-def _wish(decision: Decision | None, what: str) -> Feedback | None:
-    """What a person wants changed; None where they approve.
-
-    Raises:
-        Ended: they rejected it, or nobody decided in time.
-    """
-    if decision is None:
-        raise Ended(f"nobody decided about {what} in time")
-    if decision.decision is Answer.REJECT:
-        reason = f": {decision.comment}" if decision.comment else ""
-        raise Ended(f"{what} was rejected by {decision.by}{reason}")
-    if decision.decision is Answer.APPROVE:
-        return None
-    return Feedback(source=f"person:{decision.by}", text=decision.comment)

@@ -59,8 +59,9 @@ class Schedule:
         return len(self._finished) == len(self._tasks)
 
     @property
-    def running(self) -> int:
-        return len(self._running)
+    def may_start(self) -> bool:
+        """Whether `start` would hand out a task."""
+        return bool(self._ready) and len(self._running) < self._limit
 
     def start(self) -> list[PlannedTask]:
         """Take out of the queue what may run now; each task comes exactly once."""

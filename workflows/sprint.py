@@ -8,11 +8,9 @@ from datetime import timedelta
 from pydantic import ValidationError
 from temporalio import workflow
 from temporalio.common import RawValue, VersioningBehavior
-from temporalio.exceptions import ActivityError, ChildWorkflowError, WorkflowAlreadyStartedError, is_cancelled_exception
+from temporalio.exceptions import ActivityError
 
 from activities.contracts import (
-    Integrate,
-    Integration,
     OpenBudget,
     OpenWorkspace,
     RecordActivities,
@@ -34,19 +32,17 @@ from ledger.vocabulary import (
     task_workflow_id,
 )
 from workflows import briefs, council, messages, options, team
-from workflows.agent_task import AgentTask
-from workflows.contracts import FeedbackNote, SprintReport, SprintSpec, TaskReport, TaskSpec, TaskView
+from workflows.contracts import FeedbackNote, SprintReport, SprintSpec, TaskReport, TaskView
 from workflows.crew import Crew, cause_of
-from workflows.lifecycle import Lifecycle, Stopped, together
+from workflows.intake import Intake
+from workflows.lanes import Lanes, named_after, unworked
+from workflows.lifecycle import Stopped, to_the_end, together
 from workflows.review import Review
 from workflows.schedule import Schedule
 
-SEND_BACKS = 2
-"""How often a change comes back because the branch that takes it has moved on."""
-
 
 @workflow.defn(name="Sprint", versioning_behavior=VersioningBehavior.PINNED)
-class Sprint(Lifecycle):
+class Sprint(Intake):
     """One sprint of a project."""
 
     spec: SprintSpec
@@ -55,10 +51,7 @@ class Sprint(Lifecycle):
         super().__init__()
         self.phase = Phase.WORKING
         self.crew = Crew(self)
-        self.merging = asyncio.Lock()
-        self.head = ""
         self.states: dict[str, TaskState] = {}
-        self.reports: dict[str, TaskReport] = {}
         self.documents: tuple[ArtifactRef, ...] = ()
 
     @workflow.run
@@ -78,11 +71,11 @@ class Sprint(Lifecycle):
             sprint=spec.sprint,
             passed=passed,
             summary=summary,
-            commit=self.head,
+            commit=self.lanes.head,
             tasks={name: state.value for name, state in self.states.items()},
         )
         self.note(event, summary)
-        await self.finish(phase, summary)
+        await to_the_end(self.finish(phase, summary))
         if phase is Phase.CANCELLED:
             raise asyncio.CancelledError("the sprint was cancelled")
         return self._report(passed, summary)
@@ -97,7 +90,7 @@ class Sprint(Lifecycle):
         self.mode, self.autonomy, self.paused = spec.mode, spec.autonomy, spec.paused
         self.budget_usd = spec.budget_usd
         self.approval_ttl = timedelta(minutes=spec.approval_timeout_minutes)
-        self.head = spec.base_commit
+        self.lanes = Lanes(self, spec)
         self.states = {task.id: TaskState.WAITING for task in spec.tasks}
         self.open(spec.project, sprint_scope(spec.project, spec.sprint))
         self.enter(Phase.WORKING, spec.sprint_goal)
@@ -109,7 +102,7 @@ class Sprint(Lifecycle):
         return tuple(self._view(task) for task in self.spec.tasks) if self.project else ()
 
     def _view(self, task: PlannedTask) -> TaskView:
-        report = self.reports.get(task.id)
+        report = self.lanes.reports.get(task.id)
         started = self.states[task.id] not in (TaskState.WAITING, TaskState.SKIPPED)
         working = self.states[task.id] is TaskState.RUNNING
         place = self.spec.tasks.index(task)
@@ -145,7 +138,7 @@ class Sprint(Lifecycle):
         opening = OpenWorkspace(project=self.project, branch=branch, base=self.spec.base_commit)
         scope = OpenBudget(scope=self.subject, limit_usd=None)
         await together(
-            self.call(WorkspaceActivities.open_workspace, opening, options.TOOL, f"open {branch}"),
+            self.call(WorkspaceActivities.open_workspace, opening, options.BRANCH, f"open {branch}"),
             self.call(RecordActivities.open_budget, scope, options.RECORD, f"budget scope {self.subject}"),
         )
         await self._run_tasks()
@@ -155,145 +148,37 @@ class Sprint(Lifecycle):
 
     async def _run_tasks(self) -> None:
         schedule = Schedule(self.spec.tasks, self.spec.max_parallel, self.spec.earlier)
-        running: dict[asyncio.Task[TaskReport], str] = {}
+        running: dict[str, asyncio.Task[TaskReport]] = {}
         try:
             while not schedule.done:
                 if not self.paused:
                     for task in schedule.start():
                         self.states[task.id] = TaskState.RUNNING
-                        running[asyncio.create_task(self._run_task(task))] = task.id
+                        running[task.id] = asyncio.create_task(self.lanes.run(task))
                 self.refresh()
-                if not running:
-                    await self.clearance()
-                    continue
-                done, _ = await workflow.wait(list(running), return_when=asyncio.FIRST_COMPLETED)
-                for finished in done:
-                    self._settle_task(schedule, running.pop(finished), finished.result())
+                await workflow.wait_condition(lambda: self._may_go_on(schedule, running))
+                for name in [name for name, lane in running.items() if lane.done()]:
+                    self._settle_task(schedule, running.pop(name).result())
         finally:
             # Whatever ends this loop ends its tasks too, and waits until they have cleaned up.
-            for task in running:
-                task.cancel()
+            for lane in running.values():
+                lane.cancel()
             if running:
-                await workflow.wait(list(running))
+                await workflow.wait(list(running.values()))
 
-    def _settle_task(self, schedule: Schedule, name: str, report: TaskReport) -> None:
-        self.states[name] = report.state
-        self.reports[name] = report
-        for skipped in schedule.finish(name, succeeded=report.state in TASK_SUCCEEDED):
-            self.states[skipped.id] = TaskState.SKIPPED
-            self.reports[skipped.id] = _unworked(skipped, self.spec.sprint, TaskState.SKIPPED, "a dependency failed")
-        self.remark(f"{name}: {report.state.value} {report.summary}")
+    def _may_go_on(self, schedule: Schedule, running: dict[str, asyncio.Task[TaskReport]]) -> bool:
+        return any(lane.done() for lane in running.values()) or (schedule.may_start and not self.paused)
+
+    def _settle_task(self, schedule: Schedule, report: TaskReport) -> None:
+        self.states[report.task] = report.state
+        for skipped in schedule.finish(report.task, succeeded=report.state in TASK_SUCCEEDED):
+            self._end(skipped, TaskState.SKIPPED, "a task it depends on did not succeed")
+        self.remark(f"{report.task}: {report.state.value} {report.summary}")
         self.refresh()
 
-    async def _run_task(self, task: PlannedTask) -> TaskReport:
-        """One task through its own workflow and onto the sprint's branch, sent back where it no longer fits."""
-        spec = self._task_spec(task)
-        earlier: list[TaskReport] = []
-        while True:
-            report = await self._child(spec)
-            self.tally.add(report.model_calls, report.cost_usd)
-            earlier.append(report)
-            if report.state is not TaskState.ACCEPTED or not self.spec.merge:
-                return _summed(earlier)
-            async with self.merging:
-                merged = await self._integrate(task, report, spec.generation)
-            if merged.merged:
-                update = {"state": TaskState.MERGED, "merge_commit": merged.commit}
-                return _summed([*earlier[:-1], report.model_copy(update=update)])
-            if spec.generation > SEND_BACKS:
-                reasons = "; ".join(item.text for item in merged.feedback)
-                text = f"could not be integrated after {spec.generation} attempts: {reasons}"
-                update = {"state": TaskState.FAILED, "summary": messages.bounded(text)}
-                return _summed([*earlier[:-1], report.model_copy(update=update)])
-            spec = spec.model_copy(
-                update={
-                    "generation": spec.generation + 1,
-                    "feedback": merged.feedback,
-                    "base_commit": self.head,
-                    "paused": self.paused,
-                    "autonomy": self.autonomy,
-                }
-            )
-
-    async def _child(self, spec: TaskSpec) -> TaskReport:
-        task = spec.task
-        try:
-            self.check()
-            child = await workflow.start_child_workflow(
-                AgentTask.run,
-                args=[spec],
-                id=task_workflow_id(self.project, self.spec.sprint, task.id),
-                static_summary=f"{task.kind.value} {task.id}: {task.title}"[:120],
-                **options.CHILD,
-            )
-            self.children[task.id] = child
-            report = await child
-        except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
-            self.check()
-            if is_cancelled_exception(error):
-                return _unworked(task, self.spec.sprint, TaskState.CANCELLED, "cancelled")
-            return _unworked(task, self.spec.sprint, TaskState.FAILED, cause_of(error))
-        finally:
-            self.children.pop(task.id, None)
-        self.check()
-        return report
-
-    def _task_spec(self, task: PlannedTask) -> TaskSpec:
-        spec = self.spec
-        return TaskSpec(
-            project=spec.project,
-            task=task,
-            goal=spec.goal,
-            sprint=spec.sprint,
-            base_commit=self._base_for(task),
-            baseline=spec.baseline,
-            baseline_commit=spec.baseline_commit,
-            documents=(*spec.documents, *self._documents_for(task)),
-            feedback=spec.feedback,
-            models=spec.models,
-            mode=spec.mode,
-            autonomy=self.autonomy,
-            budget_usd=self.budget_usd,
-            place=spec.tasks.index(task),
-            max_steps=spec.max_steps,
-            approval_timeout_minutes=spec.approval_timeout_minutes,
-            paused=self.paused,
-        )
-
-    def _base_for(self, task: PlannedTask) -> str:
-        """Where a task begins: the sprint's head, or in a dry run what the last of its dependencies left."""
-        if self.spec.merge:
-            return self.head
-        commits = [report.commit for name in task.depends_on if (report := self.reports.get(name)) and report.commit]
-        return commits[-1] if commits else self.head
-
-    def _documents_for(self, task: PlannedTask) -> tuple[ArtifactRef, ...]:
-        """What the task's dependencies produced, each named after its task."""
-        found: list[ArtifactRef] = []
-        for name in task.depends_on:
-            report = self.reports.get(name)
-            documents = report.documents if report else self.spec.earlier.get(name, ())
-            found += [ref.model_copy(update={"name": f"{name}/{ref.name}"}) for ref in documents]
-        return tuple(found)
-
-    async def _integrate(self, task: PlannedTask, report: TaskReport, generation: int) -> Integration:
-        assert report.commit is not None
-        request = Integrate(
-            project=self.project,
-            sprint=self.spec.sprint,
-            task=task.id,
-            source=report.commit,
-            target=sprint_branch(self.project, self.spec.sprint),
-            base_commit=self.spec.baseline_commit,
-            baseline=self.spec.baseline,
-            title=task.title or task.id,
-            key=self.recorder.key(f"integrate-{task.id}-{generation}"),
-        )
-        result = await self.call(WorkspaceActivities.integrate, request, options.TOOL, f"merge {task.id}")
-        if result.merged and result.commit is not None:
-            self.head = result.commit
-        self.remark(f"{task.id}: {'merged' if result.merged else 'not merged, sent back'}")
-        return result
+    def _end(self, task: PlannedTask, state: TaskState, text: str) -> None:
+        self.states[task.id] = state
+        self.lanes.reports[task.id] = unworked(task, self.spec.sprint, state, text)
 
     # Looking at the whole.
 
@@ -331,12 +216,8 @@ class Sprint(Lifecycle):
 
     def _review_run(self, work: Work, role: Role, agent: str) -> AgentRun:
         spec = self.spec
-        produced = [
-            ref.model_copy(update={"name": f"{name}/{ref.name}"})
-            for name, report in self.reports.items()
-            if report.state in TASK_SUCCEEDED
-            for ref in report.documents
-        ]
+        reports = [report for report in self.lanes.reports.values() if report.state in TASK_SUCCEEDED]
+        produced = [ref for report in reports for ref in named_after(report.task, report.documents)]
         return AgentRun(
             project=spec.project,
             sprint=spec.sprint,
@@ -361,16 +242,15 @@ class Sprint(Lifecycle):
 
     def _end_undone(self) -> None:
         for task in self.spec.tasks:
-            if task.id not in self.reports:
-                self.states[task.id] = TaskState.CANCELLED
-                self.reports[task.id] = _unworked(task, self.spec.sprint, TaskState.CANCELLED, "the sprint ended")
+            if task.id not in self.lanes.reports:
+                self._end(task, TaskState.CANCELLED, "the sprint ended")
 
     def _report(self, passed: bool, summary: str) -> SprintReport:
-        reports = tuple(self.reports[task.id] for task in self.spec.tasks)
+        reports = tuple(self.lanes.reports[task.id] for task in self.spec.tasks)
         return SprintReport(
             sprint=self.spec.sprint,
             tasks=reports,
-            commit=self.head,
+            commit=self.lanes.head,
             passed=passed,
             summary=summary,
             documents=self.documents,
@@ -378,31 +258,3 @@ class Sprint(Lifecycle):
             cost_usd=self.tally.cost_usd,
             model_calls=self.tally.model_calls,
         )
-
-
-def _unworked(task: PlannedTask, sprint: int, state: TaskState, summary: str) -> TaskReport:
-    return TaskReport(
-        task=task.id,
-        sprint=sprint,
-        kind=task.kind,
-        title=task.title,
-        state=state,
-        summary=summary,
-        agent="",
-        attempts=0,
-    )
-
-
-def _summed(reports: list[TaskReport]) -> TaskReport:
-    """The last report with what all generations of the task took."""
-    last = reports[-1]
-    return last.model_copy(
-        update={
-            "attempts": sum(report.attempts for report in reports),
-            # Being sent back is a repair as well.
-            "repairs": sum(report.repairs for report in reports) + len(reports) - 1,
-            "approvals": sum(report.approvals for report in reports),
-            "model_calls": sum(report.model_calls for report in reports),
-            "cost_usd": sum((report.cost_usd for report in reports[1:]), start=reports[0].cost_usd),
-        }
-    )

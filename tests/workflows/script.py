@@ -102,6 +102,8 @@ class Script:
         self.merges: dict[str, list[Integration]] = defaultdict(list)
         self.target_gates: tuple[GateState, ...] = (GateState(name="tests", kind="tests", passed=False),)
         self.open_error: ApplicationError | None = None
+        self.may_close = asyncio.Event()
+        self.may_close.set()
         self.calls: list[tuple[str, Any]] = []
         self.at_work: set[str] = set()
         self.most_at_work = 0
@@ -218,6 +220,7 @@ class Workspaces(WorkspaceActivities):
     @activity.defn(name="close_project")
     async def close_project(self, request: CloseProject) -> ProjectClosed:
         self._note("close_project", request)
+        await self._script.may_close.wait()
         return ProjectClosed(
             ledger_entries=9, ledger_verified=True, model_calls=7, in_doubt=0, cost_usd=Decimal("0.07")
         )

@@ -13,7 +13,7 @@ from agents.assignments import Plan, PlannedSprint, Report, Requirements, Work
 from agents.runs import AgentOutcome, AgentRun
 from ledger.vocabulary import ApprovalKind, OutcomeKind, Phase, Role, TaskKind, TaskState, sprint_workflow_id
 from tests.workflows.script import change, done, ended, plan
-from tests.workflows.world import World, eventually
+from tests.workflows.world import World, eventually, serving, working
 from workflows.contracts import Carried, ProjectReport
 from workflows.options import WORKFLOW_QUEUE
 
@@ -244,6 +244,22 @@ async def test_cancellation_stops_the_children_cleans_up_and_ends_as_cancelled(w
     assert names[-1] == "close_project"
 
 
+async def test_a_cancellation_during_the_closing_comes_too_late_to_leave_it_half_done(world: World) -> None:
+    world.script.may_close.clear()
+    handle = await world.start()
+    await eventually(lambda: world.script.asked("close_project"))
+    await handle.cancel()
+
+    async def requested() -> bool:
+        history = await handle.fetch_history()
+        return any(event.HasField("workflow_execution_cancel_requested_event_attributes") for event in history.events)
+
+    await eventually(requested)
+    world.script.may_close.set()
+    report = await asyncio.wait_for(handle.result(), 30)
+    assert (report.state, report.tasks_merged) == (Phase.DONE, 2)
+
+
 async def test_cancelling_while_a_person_is_asked_takes_the_request_back(world: World) -> None:
     handle = await world.start(autonomy="milestone")
     await world.awaiting(ApprovalKind.PLAN)
@@ -358,6 +374,27 @@ async def test_a_project_continues_from_what_it_carried(world: World) -> None:
     assert (report.tasks_merged, report.tasks_total, report.approvals) == (3, 3, 2)
     assert world.script.asked("open_workspace")[0].base == "merge-1"
     assert [request.sprint for request in world.script.asked("integrate") if request.task is None] == [2]
+
+
+async def test_a_long_history_goes_on_in_a_new_run_between_two_sprints() -> None:
+    limit = {"limit.historyCount.suggestContinueAsNew": 40}
+    async with serving(**limit) as environment, working(environment.client, project="long") as world:
+        world.script.plan = plan(change("one"))
+        world.script.replan = Plan(summary="left", sprints=(PlannedSprint(goal="g", tasks=(change("two"),)),))
+        world.script.agents[(Work.QA, "*")] = lambda run: done(
+            run, Report(summary="more", markdown="", passed=run.sprint == 2)
+        )
+        handle = await world.start()
+        first = await handle.describe()
+        report = await asyncio.wait_for(handle.result(), 60)
+        assert (report.state, report.tasks_merged, report.tasks_total) == (Phase.DONE, 2, 2), report.summary
+        last = await world.handle().describe()
+        assert last.run_id != first.run_id
+        assert len(world.script.asked("open_project")) == 1
+        assert len(world.script.runs(Work.REQUIREMENTS)) == 1
+        keys = [entry.key for batch in world.script.asked("record") for entry in batch.entries]
+        assert len(keys) == len(set(keys))
+        assert report.model_calls == 7
 
 
 @pytest.mark.parametrize("cached_workflows", [0])

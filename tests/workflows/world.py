@@ -112,14 +112,16 @@ async def eventually(condition: Callable[[], Any]) -> Any:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[WorkflowEnvironment]:
-    """A Temporal dev server of its own."""
+async def serving(**settings: object) -> AsyncIterator[WorkflowEnvironment]:
+    """A Temporal dev server of its own; `settings` are values of its dynamic configuration."""
+    settings = {"history.transferProcessorMaxPollRPS": 1000, **settings}
+    given = [f"--dynamic-config-value={name}={value}" for name, value in settings.items()]
     async with await WorkflowEnvironment.start_local(
         data_converter=pydantic_data_converter,
         search_attributes=SEARCH_ATTRIBUTES,
         dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
         dev_server_log_level="error",
-        dev_server_extra_args=["--dynamic-config-value", "history.transferProcessorMaxPollRPS=1000"],
+        dev_server_extra_args=given,
     ) as environment:
         yield environment
 

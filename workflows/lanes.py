@@ -1,0 +1,194 @@
+"""A task's way through a sprint: its own workflow, the merge onto the sprint's branch, and back where it does not fit."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ChildWorkflowError, WorkflowAlreadyStartedError, is_cancelled_exception
+
+from activities.contracts import Integrate, Integration, WorkspaceActivities
+from agents.assignments import PlannedTask
+from ledger.vocabulary import ArtifactRef, TaskState, sprint_branch, task_workflow_id
+from workflows import messages, options
+from workflows.agent_task import AgentTask
+from workflows.contracts import SprintSpec, TaskReport, TaskSpec
+from workflows.crew import cause_of
+from workflows.lifecycle import Lifecycle
+from workflows.visibility import summary
+
+SEND_BACKS = 2
+"""How often a change comes back because the branch that takes it has moved on."""
+
+
+class Lanes:
+    """Takes the tasks of one sprint through, side by side; merges are made one at a time."""
+
+    def __init__(self, life: Lifecycle, spec: SprintSpec) -> None:
+        self._life = life
+        self._spec = spec
+        self._merging = asyncio.Lock()
+        self.head = spec.base_commit
+        self.reports: dict[str, TaskReport] = {}
+        """Of the tasks that have ended."""
+
+    async def run(self, task: PlannedTask) -> TaskReport:
+        """One task to its end. Only a cancellation is raised."""
+        earlier: list[TaskReport] = []
+        spec = self._task_spec(task)
+        while True:
+            report = await self._worked(spec)
+            if report.state is TaskState.ACCEPTED and self._spec.merge:
+                report, merged = await self._merged(report, spec)
+            else:
+                merged = None
+            earlier.append(report)
+            if merged is None or merged.merged or spec.generation > SEND_BACKS:
+                self.reports[task.id] = summed(earlier)
+                return self.reports[task.id]
+            spec = self._again(spec, merged)
+
+    async def _worked(self, spec: TaskSpec) -> TaskReport:
+        task = spec.task
+        try:
+            self._life.check()
+            child = await workflow.start_child_workflow(
+                AgentTask.run,
+                args=[spec],
+                id=task_workflow_id(spec.project, spec.sprint, task.id),
+                static_summary=summary(f"{task.kind.value} {task.id}: {task.title}"),
+                **options.CHILD,
+            )
+            self._life.children[task.id] = child
+            report = await child
+        except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
+            self._life.check()
+            if is_cancelled_exception(error):
+                return unworked(task, spec.sprint, TaskState.CANCELLED, "cancelled")
+            return unworked(task, spec.sprint, TaskState.FAILED, cause_of(error))
+        finally:
+            self._life.children.pop(task.id, None)
+        self._life.check()
+        self._life.tally.add(report.model_calls, report.cost_usd)
+        return report
+
+    async def _merged(self, report: TaskReport, spec: TaskSpec) -> tuple[TaskReport, Integration | None]:
+        """The report after the merge, and what came of it; None where it could not even be tried."""
+        try:
+            async with self._merging:
+                result = await self._integrate(report, spec)
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            return report.model_copy(update={"state": TaskState.FAILED, "summary": cause_of(error)}), None
+        if result.merged:
+            return report.model_copy(update={"state": TaskState.MERGED, "merge_commit": result.commit}), result
+        if spec.generation <= SEND_BACKS:
+            return report, result
+        reasons = "; ".join(item.text for item in result.feedback)
+        text = messages.bounded(f"could not be integrated after {spec.generation} attempts: {reasons}")
+        return report.model_copy(update={"state": TaskState.FAILED, "summary": text}), result
+
+    async def _integrate(self, report: TaskReport, spec: TaskSpec) -> Integration:
+        assert report.commit is not None
+        await self._life.clearance()
+        request = Integrate(
+            project=spec.project,
+            sprint=spec.sprint,
+            task=spec.task.id,
+            source=report.commit,
+            target=sprint_branch(spec.project, spec.sprint),
+            base_commit=self._spec.baseline_commit,
+            baseline=self._spec.baseline,
+            title=spec.task.title or spec.task.id,
+            key=self._life.recorder.key(f"integrate-{spec.task.id}-{spec.generation}"),
+        )
+        result = await self._life.call(
+            WorkspaceActivities.integrate, request, options.TOOL, f"merge {spec.task.id}: {spec.task.title}"
+        )
+        if result.merged and result.commit is not None:
+            self.head = result.commit
+        self._life.remark(f"{spec.task.id}: {'merged' if result.merged else 'not merged, sent back'}")
+        return result
+
+    def _again(self, spec: TaskSpec, merged: Integration) -> TaskSpec:
+        """The task once more, on the sprint's present head, with what was in the way."""
+        return spec.model_copy(
+            update={
+                "generation": spec.generation + 1,
+                "feedback": (*self._spec.feedback, *merged.feedback),
+                "base_commit": self.head,
+                "paused": self._life.paused,
+                "autonomy": self._life.autonomy,
+                "budget_usd": self._life.budget_usd,
+            }
+        )
+
+    def _task_spec(self, task: PlannedTask) -> TaskSpec:
+        spec = self._spec
+        return TaskSpec(
+            project=spec.project,
+            task=task,
+            goal=spec.goal,
+            sprint=spec.sprint,
+            base_commit=self._base_for(task),
+            baseline=spec.baseline,
+            baseline_commit=spec.baseline_commit,
+            documents=(*spec.documents, *self._documents_for(task)),
+            feedback=spec.feedback,
+            models=spec.models,
+            mode=spec.mode,
+            autonomy=self._life.autonomy,
+            budget_usd=self._life.budget_usd,
+            place=spec.tasks.index(task),
+            max_steps=spec.max_steps,
+            approval_timeout_minutes=spec.approval_timeout_minutes,
+            paused=self._life.paused,
+        )
+
+    def _base_for(self, task: PlannedTask) -> str:
+        """Where a task begins: the sprint's head, or where nothing is merged, what the last of its dependencies left."""
+        if self._spec.merge:
+            return self.head
+        commits = [report.commit for name in task.depends_on if (report := self.reports.get(name)) and report.commit]
+        return commits[-1] if commits else self.head
+
+    def _documents_for(self, task: PlannedTask) -> tuple[ArtifactRef, ...]:
+        """What the task's dependencies produced, each named after its task."""
+        found: list[ArtifactRef] = []
+        for name in task.depends_on:
+            report = self.reports.get(name)
+            found += named_after(name, report.documents if report else self._spec.earlier.get(name, ()))
+        return tuple(found)
+
+
+def named_after(task: str, documents: tuple[ArtifactRef, ...]) -> list[ArtifactRef]:
+    """Documents as others are given them: `<task>/<name>`."""
+    return [ref.model_copy(update={"name": f"{task}/{ref.name}"}) for ref in documents]
+
+
+def unworked(task: PlannedTask, sprint: int, state: TaskState, text: str) -> TaskReport:
+    """The report of a task that has none of its own."""
+    return TaskReport(
+        task=task.id,
+        sprint=sprint,
+        kind=task.kind,
+        title=task.title,
+        state=state,
+        summary=text,
+        agent="",
+        attempts=0,
+    )
+
+
+def summed(reports: list[TaskReport]) -> TaskReport:
+    """The last report with what all generations of the task took; being sent back is a repair as well."""
+    return reports[-1].model_copy(
+        update={
+            "attempts": sum(report.attempts for report in reports),
+            "repairs": sum(report.repairs for report in reports) + len(reports) - 1,
+            "approvals": sum(report.approvals for report in reports),
+            "model_calls": sum(report.model_calls for report in reports),
+            "cost_usd": sum((report.cost_usd for report in reports[1:]), start=reports[0].cost_usd),
+        }
+    )

@@ -1,0 +1,105 @@
+"""Between a sprint and the project's branch: consent where a person wants to be asked, the merge, what is built on."""
+
+from __future__ import annotations
+
+from activities.contracts import Integrate, KeepDocument, RecordActivities, WorkspaceActivities
+from agents.assignments import Feedback
+from ledger.vocabulary import Answer, ApprovalKind, ArtifactRef, Autonomy, Phase, project_branch
+from workflows import options
+from workflows.contracts import Decision, SprintReport
+from workflows.lifecycle import Lifecycle
+from workflows.planning import Ended, Ground
+from workflows.progress import Progress
+
+
+class Milestones:
+    """Where the project's branch stands, and the only way onto it."""
+
+    def __init__(self, life: Lifecycle, ground: Ground, progress: Progress) -> None:
+        self._life = life
+        self._ground = ground
+        self._progress = progress
+        self.head = ground.commit
+        """Where the next sprint begins."""
+        self.held: list[int] = []
+        """Sprints that are built on but not on the project's branch."""
+        self.documents: tuple[ArtifactRef, ...] = ()
+        """What the last sprint's review and report say."""
+
+    async def pass_sprint(self, report: SprintReport) -> tuple[Feedback, ...]:
+        """Bring a sprint onto the project's branch.
+
+        Returns what must change before that; the sprint's work is then built on by the next one.
+
+        Raises:
+            Ended: a person rejected it, nobody decided, or it could not be merged.
+        """
+        self.documents = report.documents
+        if report.commit == self.head:
+            return ()
+        if self._life.autonomy is Autonomy.MILESTONE:
+            wish = await self._ask(report)
+        else:
+            wish = None if report.passed else Feedback(source="review", text=report.summary)
+        if wish is not None:
+            self.head = report.commit
+            self.held.append(report.sprint)
+            return (wish,)
+        await self._merge(report)
+        return ()
+
+    async def _ask(self, report: SprintReport) -> Feedback | None:
+        self._life.enter(Phase.APPROVAL, f"sprint {report.sprint}: {report.summary}")
+        document = KeepDocument(name=f"sprint-{report.sprint}", text=report.model_dump_json())
+        kept = await self._life.call(
+            RecordActivities.keep_document, document, options.RECORD, "keep the sprint's report"
+        )
+        self.documents = (*self.documents, kept)
+        decision = await self._life.ask(
+            ApprovalKind.MILESTONE,
+            {"sprint": report.sprint, "commit": report.commit, "report": report.model_dump(mode="json")},
+            text=f"sprint {report.sprint} {'passed' if report.passed else 'DID NOT PASS'}: {report.summary}",
+            on_approve=f"the sprint is merged into {project_branch(self._life.project)}",
+            on_reject="the project ends; what was merged before stays",
+        )
+        return wish_of(decision, f"sprint {report.sprint}")
+
+    async def _merge(self, report: SprintReport) -> None:
+        self._life.enter(Phase.INTEGRATION, f"sprint {report.sprint}")
+        request = Integrate(
+            project=self._life.project,
+            sprint=report.sprint,
+            task=None,
+            source=report.commit,
+            target=project_branch(self._life.project),
+            base_commit=self._ground.commit,
+            baseline=self._ground.target.baseline,
+            title=f"Sprint {report.sprint}",
+            key=self._life.recorder.key(f"integrate-sprint-{report.sprint}"),
+        )
+        merged = await self._life.call(
+            WorkspaceActivities.integrate, request, options.TOOL, f"merge sprint {report.sprint}"
+        )
+        if not merged.merged or merged.commit is None:
+            reasons = "; ".join(item.text for item in merged.feedback)
+            raise Ended(f"sprint {report.sprint} could not be merged: {reasons}")
+        self.head = merged.commit
+        self._progress.merge([*self.held, report.sprint])
+        self.held = []
+        self._life.remark(f"sprint {report.sprint} merged")
+
+
+def wish_of(decision: Decision | None, what: str) -> Feedback | None:
+    """What a person wants changed; None where they approve.
+
+    Raises:
+        Ended: they rejected it, or nobody decided in time.
+    """
+    if decision is None:
+        raise Ended(f"nobody decided about {what} in time")
+    if decision.decision is Answer.REJECT:
+        reason = f": {decision.comment}" if decision.comment else ""
+        raise Ended(f"{what} was rejected by {decision.by}{reason}")
+    if decision.decision is Answer.APPROVE:
+        return None
+    return Feedback(source=f"person:{decision.by}", text=decision.comment)
