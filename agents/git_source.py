@@ -64,7 +64,7 @@ def locate(source: str) -> Source:
     Raises:
         RepositoryError: It does not exist, cannot be read, or is no git repository.
     """
-    path = Path(source.removeprefix("file://")).expanduser().absolute()
+    path = _absolute(source.removeprefix("file://"))
     try:
         if not path.exists():
             raise RepositoryError(f"{path} does not exist; name the folder of a git repository")
@@ -77,6 +77,17 @@ def locate(source: str) -> Source:
         return Source(found, shared, None if found == path else path)
     except OSError as error:
         raise RepositoryError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _absolute(source: str) -> Path:
+    """Where a relative path leads depends on who asks: a worker would look into its own working folder."""
+    try:
+        path = Path(source).expanduser()
+    except RuntimeError as error:
+        raise RepositoryError(f"{source}: {error}; name the folder by its absolute path") from None
+    if not path.is_absolute():
+        raise RepositoryError(f"{source!r} is a relative path; name the folder by its absolute path")
+    return path
 
 
 def _git_dir(path: Path) -> Path | None:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from ledger.vocabulary import Json
 from workers.errors import WorkersError
-from workflows.briefs import check_models, gate_specs
+from workflows.briefs import check_models, fixed_plan, gate_specs
 from workflows.contracts import ProjectSpec, TaskBrief
 
 BRIEF_SUFFIXES = (".json", ".yaml", ".yml")
@@ -51,9 +51,19 @@ def read_brief(path: Path) -> dict[str, Json]:
         raise BriefError(f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}") from error
     except yaml.YAMLError as error:
         raise BriefError(f"{path} is not valid YAML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise BriefError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise BriefError(f"{path} must hold a mapping such as `goal: ...`, found {type(content).__name__}")
-    return content
+    return _plain(content, path)
+
+
+def _plain(content: dict[str, Json], path: Path) -> dict[str, Json]:
+    """The same in JSON, which is what workflows take: YAML also knows dates, keys that are no text, and circles."""
+    try:
+        return json.loads(json.dumps(content, default=str))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BriefError(f"{path} holds what JSON cannot express ({error}); write plain text, numbers and lists") from error
 
 
 def parse_spec(content: dict[str, Json]) -> ProjectSpec:
@@ -72,6 +82,7 @@ def parse_spec(content: dict[str, Json]) -> ProjectSpec:
     try:
         check_models(spec.models)
         gate_specs(spec.gates)
+        fixed_plan(spec)
     except ValueError as error:
         raise BriefError(str(error)) from None
     return spec

@@ -38,8 +38,9 @@ def run(
         minutes = None if timeout is None else parse_minutes(timeout)
         options = {"mode": mode, "autonomy": autonomy, "budget_usd": _usd(budget), "timeout_minutes": minutes}
         content |= {name: value for name, value in options.items() if value is not None}
-        content["repository"] = _repository(repo or content.get("repository") or ".")
-        content.setdefault("project_id", derive_project_id(content["repository"]))
+        repository = content["repository"] = _repository(repo or content.get("repository") or ".")
+        if content.get("project_id") is None:
+            content["project_id"] = derive_project_id(str(repository))
         spec = parse_spec(content)
     except BriefError as error:
         give_up(error, USAGE)
@@ -101,11 +102,23 @@ def _usd(text: str | None) -> str | None:
     raise BriefError(f"--budget {text}: write an amount in USD, such as 2.50")
 
 
-def _repository(text: str) -> str:
-    """An absolute path, since workers have another working folder; URLs stay as they are."""
+def _repository(named: Json) -> Json:
+    """An absolute path, since workers have another working folder; URLs stay as they are.
+
+    Raises:
+        BriefError: It names nothing that could be a folder or a URL.
+    """
+    from agents.errors import RepositoryError
     from agents.git_source import remote_url
 
-    return text if remote_url(text) else str(Path(text.removeprefix("file://")).expanduser().resolve())
+    if not isinstance(named, str):
+        return named  # the brief's own check complains about it
+    try:
+        return named if remote_url(named) else str(Path(named.removeprefix("file://")).expanduser().resolve())
+    except RepositoryError as error:
+        raise BriefError(str(error)) from None
+    except (ValueError, RuntimeError, OSError) as error:
+        raise BriefError(f"repository: {named!r} is no path: {error}") from None
 
 
 async def _check_repository(spec: ProjectSpec) -> None:
