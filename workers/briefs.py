@@ -63,7 +63,9 @@ def _plain(content: dict[str, Json], path: Path) -> dict[str, Json]:
     try:
         return json.loads(json.dumps(content, default=str))
     except (TypeError, ValueError, RecursionError) as error:
-        raise BriefError(f"{path} holds what JSON cannot express ({error}); write plain text, numbers and lists") from error
+        raise BriefError(
+            f"{path} holds what JSON cannot express ({error}); write plain text, numbers and lists"
+        ) from error
 
 
 def parse_spec(content: dict[str, Json]) -> ProjectSpec:
