@@ -11,7 +11,7 @@ from temporalio.client import WorkflowFailureError
 
 from agents.assignments import Work, WorkResult
 from agents.runs import AgentOutcome, AgentRun
-from ledger.vocabulary import ApprovalKind, Json, OutcomeKind, sprint_workflow_id, task_workflow_id
+from ledger.vocabulary import ApprovalKind, OutcomeKind, sprint_workflow_id, task_workflow_id
 from tests.workflows.script import change, done, ended, failing, plan
 from tests.workflows.world import World, eventually, serving, working
 
@@ -96,11 +96,4 @@ async def record(story: str, folder: Path) -> None:
         for workflow_id in ids:
             history = await world.handle(workflow_id).fetch_history()
             path = folder / f"{story}.{workflow_id.replace('/', '+')}.json"
-            path.write_text(json.dumps(plain(history.to_json_dict()), separators=(",", ":")) + "\n", encoding="utf-8")
-
-
-def plain(value: Json) -> Json:
-    """The history without names of the machine that recorded it."""
-    if isinstance(value, dict):
-        return {key: "recorder" if key == "identity" else plain(part) for key, part in value.items()}
-    return [plain(part) for part in value] if isinstance(value, list) else value
+            path.write_text(json.dumps(history.to_json_dict(), separators=(",", ":")) + "\n", encoding="utf-8")

@@ -118,6 +118,7 @@ async def serving(**settings: object) -> AsyncIterator[WorkflowEnvironment]:
     given = [f"--dynamic-config-value={name}={value}" for name, value in settings.items()]
     async with await WorkflowEnvironment.start_local(
         data_converter=pydantic_data_converter,
+        identity="syndic-tests",  # the default names process and machine, and recorded histories keep it
         search_attributes=SEARCH_ATTRIBUTES,
         dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
         dev_server_log_level="error",
