@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import pathspec
-
 from agents.assignments import Feedback
 from agents.environments import build_environment, detect_gates
 from agents.extensions import load_gates
-from agents.gates import regressions, run_gates, touched_configuration
+from agents.gates import regressions, run_gates
 from agents.git import GitStore
 from agents.runner import AgentDeps
+from agents.scope import refusal_to_write
 from agents.target import Baseline, Environment, GateResult, GateSpec
 from ledger.vocabulary import ArtifactRef
 
@@ -96,18 +95,11 @@ async def load_baseline(deps: AgentDeps, reference: ArtifactRef) -> Baseline:
 
 
 def scope_feedback(paths: tuple[str, ...], scope: tuple[str, ...]) -> Feedbacks:
-    """What the scope says about changed paths; policy has said it before, and this reads the commit itself."""
-    allowed = pathspec.PathSpec.from_lines("gitwildmatch", scope)
-    outside = tuple(path for path in paths if not allowed.match_file(path))
-    explicit = pathspec.PathSpec.from_lines("gitwildmatch", [glob for glob in scope if glob.strip("/") != "**"])
-    guarded = tuple(path for path in touched_configuration(paths) if not explicit.match_file(path))
-    found = []
-    if outside:
-        found.append(_gate_feedback("scope", f"changed outside the task's scope: {', '.join(outside)}", outside))
-    if guarded:
-        text = f"changed tests or gate configuration, which this task may not: {', '.join(guarded)}"
-        found.append(_gate_feedback("scope", text, guarded))
-    return tuple(found)
+    """What the task's scope says about changed paths; policy has said it before, and this reads the commit itself."""
+    refused = {path: reason for path in paths if (reason := refusal_to_write(scope, path))}
+    if not refused:
+        return ()
+    return (_gate_feedback("scope", "; ".join(refused.values()), tuple(refused)),)
 
 
 def _gate_feedback(gate: str, text: str, failures: tuple[str, ...]) -> Feedback:

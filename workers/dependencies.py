@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
 from agents.bus import Relay
+from agents.extensions import load_graphs, load_tools
 from agents.feed import Feed
 from agents.layout import Layout
 from agents.model_keys import EnvironmentKeys, KeySource, VaultAccess
@@ -35,10 +36,8 @@ class Dependencies:
 
 
 @asynccontextmanager
-async def open_dependencies(
-    settings: Settings, addresses: Addresses, worker: str, queues: Sequence[str]
-) -> AsyncIterator[Dependencies]:
-    """Everything the queues need, closed in reverse order.
+async def open_dependencies(settings: Settings, addresses: Addresses, worker: str) -> AsyncIterator[Dependencies]:
+    """Everything a worker needs, closed in reverse order.
 
     The model library is imported here, before the worker polls: a run must not wait three seconds for an import while its
     lease is ticking.
@@ -71,6 +70,8 @@ async def open_dependencies(
                 layout=Layout(settings.state_dir),
                 worker=worker,
                 clock=utc_now,
+                tools=load_tools(),
+                graphs=load_graphs(),
             ),
         )
 
