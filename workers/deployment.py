@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +12,10 @@ from pathlib import Path
 import structlog
 from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionRequest
 from temporalio.client import Client
+from temporalio.common import WorkerDeploymentVersion
 from temporalio.service import RPCError, RPCStatusCode
+
+from workers.errors import WorkersError
 
 PACKAGES = ("workers", "workflows", "activities", "agents", "ledger")
 DEPLOYMENT = "syndic"
@@ -19,8 +23,35 @@ DEPLOYMENT = "syndic"
 log = structlog.get_logger(__name__)
 
 
-class DeploymentError(Exception):
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_BUILD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
+
+
+class DeploymentError(WorkersError):
     """The version could not be made current."""
+
+
+class VersionNameError(WorkersError):
+    """A deployment's name or a build id cannot be used."""
+
+    exit_code = 2
+
+
+def deployment_version(deployment: str, build: str) -> WorkerDeploymentVersion:
+    """The version of that name.
+
+    Raises:
+        VersionNameError: the server would refuse it, and a worker of that name would poll in vain without a word.
+    """
+    for what, text, allowed, marks in (
+        ("deployment", deployment, _NAME, "- _"),
+        ("build id", build, _BUILD, ". - _ +"),
+    ):
+        if not allowed.fullmatch(text):
+            raise VersionNameError(
+                f"{what} {text[:40]!r} cannot be used: write up to 100 letters, digits and {marks}, the first a letter or digit"
+            )
+    return WorkerDeploymentVersion(deployment_name=deployment, build_id=build)
 
 
 def build_id() -> str:

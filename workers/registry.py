@@ -10,16 +10,11 @@ from activities.agent_run import AgentRuns
 from activities.record import Records
 from activities.workspace import Workspaces
 from workers.dependencies import Dependencies
+from workers.queues import check_queues
 from workflows.agent_task import AgentTask
-from workflows.options import AGENTS_QUEUE, TOOLS_QUEUE, WORKFLOW_QUEUE
+from workflows.options import AGENTS_QUEUE, WORKFLOW_QUEUE
 from workflows.project import Project
 from workflows.sprint import Sprint
-
-QUEUES = (WORKFLOW_QUEUE, AGENTS_QUEUE, TOOLS_QUEUE)
-
-
-class UnknownQueueError(ValueError):
-    """A worker was asked to serve a task queue that Syndic does not have."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +33,6 @@ def served(queues: Sequence[str], dependencies: Dependencies) -> list[Served]:
         UnknownQueueError: a queue that Syndic does not have; the text lists those it has.
     """
     return [_part(queue, dependencies) for queue in check_queues(queues)]
-
-
-def check_queues(queues: Sequence[str]) -> tuple[str, ...]:
-    """The queues without repetition, in order."""
-    unknown = [queue for queue in queues if queue not in QUEUES]
-    if unknown or not queues:
-        raise UnknownQueueError(f"unknown task queue {', '.join(unknown) or '(none)'}; Syndic has {', '.join(QUEUES)}")
-    return tuple(dict.fromkeys(queues))
 
 
 def _part(queue: str, dependencies: Dependencies) -> Served:

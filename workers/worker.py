@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import structlog
@@ -34,10 +33,10 @@ log = structlog.get_logger(__name__)
 class WorkerProcess:
     """Serves queues until `stop` is called."""
 
-    def __init__(self, settings: Settings, queues: Sequence[str], deployment: str, build_id: str) -> None:
+    def __init__(self, settings: Settings, queues: Sequence[str], version: WorkerDeploymentVersion) -> None:
         self._settings = settings
         self._queues = tuple(queues)
-        self._version = WorkerDeploymentVersion(deployment_name=deployment, build_id=build_id)
+        self._version = version
         self._stop = asyncio.Event()
         self.identity = f"{socket.gethostname()}:{os.getpid()}"
 
@@ -45,22 +44,32 @@ class WorkerProcess:
         self._stop.set()
 
     async def run(self) -> None:
-        """Connect, serve, and return after a graceful shutdown."""
+        """Connect, serve, and return after a graceful shutdown.
+
+        Raises:
+            WorkersError: Temporal does not answer.
+        """
         telemetry = Telemetry(self._settings.otlp_endpoint, "syndic-worker")
         addresses = resolve(self._settings)
         try:
-            async with AsyncExitStack() as stack:
-                client = await connect(addresses, interceptors=telemetry.interceptors(), identity=self.identity)
-                dependencies = await stack.enter_async_context(
-                    open_dependencies(self._settings, addresses, self.identity, self._queues)
+            client = await connect(addresses, interceptors=telemetry.interceptors(), identity=self.identity)
+            async with open_dependencies(self._settings, addresses, self.identity) as dependencies:
+                await self._serve(
+                    [self._worker(client, part, dependencies) for part in served(self._queues, dependencies)]
                 )
-                for part in served(self._queues, dependencies):
-                    await stack.enter_async_context(self._worker(client, part, dependencies))
-                log.info("worker_started", queues=self._queues, build_id=self._version.build_id, identity=self.identity)
-                await self._stop.wait()
-                log.info("worker_stopping", identity=self.identity)
         finally:
             telemetry.close()
+
+    async def _serve(self, workers: Sequence[Worker]) -> None:
+        """Run them side by side until one fails or all are asked to stop; they drain together, within one grace."""
+        runs = [asyncio.create_task(worker.run()) for worker in workers]
+        stop = asyncio.create_task(self._stop.wait())
+        log.info("worker_started", queues=self._queues, build_id=self._version.build_id, identity=self.identity)
+        await asyncio.wait([*runs, stop], return_when=asyncio.FIRST_COMPLETED)
+        log.info("worker_stopping", identity=self.identity)
+        stop.cancel()
+        await asyncio.gather(*(worker.shutdown() for worker in workers))
+        await asyncio.gather(*runs)
 
     def _worker(self, client: Client, part: Served, dependencies: Dependencies) -> Worker:
         return Worker(

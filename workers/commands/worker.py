@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from typing import Annotated
+from collections.abc import Coroutine
+from typing import Annotated, Any
 
 import typer
 
+from workers.console import FAILED, USAGE, expected, give_up, say
+from workers.errors import WorkersError
 from workers.settings import Settings, load_settings
 
 
@@ -21,37 +24,35 @@ def worker(
     ] = None,
 ) -> None:
     """Run one worker process until it is interrupted; then it finishes what is in flight."""
-    from workers.client import exit_process
     from workers.deployment import build_id as own_build_id
-    from workers.registry import UnknownQueueError, check_queues
+    from workers.deployment import deployment_version
+    from workers.preflight import check_servers
+    from workers.queues import check_queues
+    from workers.stack.addresses import resolve
     from workers.telemetry import configure_logging
-    from workers.worker import WorkerProcess
 
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
-    try:
-        names = check_queues([name.strip() for name in queues.split(",") if name.strip()])
-    except UnknownQueueError as error:
-        raise typer.BadParameter(str(error), param_hint="--queues") from error
-    process = WorkerProcess(settings, names, deployment, build_id or own_build_id())
+    names = check_queues([name.strip() for name in queues.split(",") if name.strip()])
+    version = deployment_version(deployment, own_build_id() if build_id is None else build_id)
 
     async def run() -> None:
+        await check_servers(resolve(settings))
+        from workers.worker import WorkerProcess  # seconds of imports, for which a mistake need not wait
+
+        process = WorkerProcess(settings, names, version)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, process.stop)
         await process.run()
 
-    asyncio.run(run())
-    exit_process(0)
+    _perform(run())
 
 
 def migrate() -> None:
     """Bring the database's schema and Temporal's search attributes up to this build. Safe to run again."""
-    from workers.client import exit_process
-
-    settings = load_settings()
-    asyncio.run(_migrate(settings))
-    exit_process(0)
+    _perform(_migrate(load_settings()))
+    say("schema and search attributes are up to date")
 
 
 async def _migrate(settings: Settings) -> None:
@@ -60,14 +61,13 @@ async def _migrate(settings: Settings) -> None:
     from workers.stack.addresses import resolve
 
     if settings.owner_database_url is None:
-        raise typer.BadParameter(
+        give_up(
             "set SYNDIC_OWNER_DATABASE_URL to the address of the role that owns the schema; "
             "the role that workers use must not own it",
-            param_hint="SYNDIC_OWNER_DATABASE_URL",
+            USAGE,
         )
     await migrate_database(settings.owner_database_url.get_secret_value())
     await register_search_attributes(await connect(resolve(settings)))
-    typer.echo("schema and search attributes are up to date", err=True)
 
 
 def rollout(
@@ -78,18 +78,26 @@ def rollout(
 
     The same as `temporal worker deployment set-current-version`, with waiting.
     """
-    from workers.client import connect, exit_process
-    from workers.deployment import DeploymentError, set_current_version
+    from workers.client import connect
+    from workers.deployment import deployment_version, set_current_version
     from workers.stack.addresses import resolve
 
     async def run() -> None:
+        deployment_version(deployment, build_id)
         client = await connect(resolve(load_settings()))
         await set_current_version(client, deployment, build_id)
 
+    _perform(run())
+    say(f"{deployment}:{build_id} is current")
+
+
+def _perform(work: Coroutine[Any, Any, None]) -> None:
+    """Run an operator's command; what a person can mend ends it with one text and a code, never with a traceback."""
     try:
-        asyncio.run(run())
-    except DeploymentError as error:
-        typer.echo(f"error: {error}", err=True)
-        exit_process(1)
-    typer.echo(f"{deployment}:{build_id} is current", err=True)
-    exit_process(0)
+        asyncio.run(work)
+    except WorkersError as error:
+        give_up(error, error.exit_code)
+    except Exception as error:
+        if text := expected(error):
+            give_up(text, FAILED)
+        raise
