@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from workers.session import Session
 
 REFRESH_SECONDS = 0.4
+ANSWER_WITHIN = timedelta(seconds=3)
+"""A board that waits longer for an answer looks dead itself."""
 EVENTS_SHOWN = 8
 
 STYLES = {
@@ -79,9 +83,9 @@ class Watcher:
         client, now = self.session.client, replace(self._last, events=await self._events(), notice="")
         now = replace(now, report=await operations.outcome(client, self.project))
         try:
-            status = await operations.status(client, self.project)
-            tasks = await operations.board(client, self.project, status.sprint)
-            requests = () if now.report else tuple(await operations.inbox(client, self.project))
+            status = await operations.status(client, self.project, ANSWER_WITHIN)
+            tasks = await operations.board(client, self.project, status.sprint, ANSWER_WITHIN)
+            requests = () if now.report else tuple(await operations.inbox(client, self.project, ANSWER_WITHIN))
             now = replace(now, status=status, tasks=tasks, requests=requests)
         except (CommandError, RPCError) as error:
             now = replace(now, notice=str(error))
@@ -104,9 +108,11 @@ class Watcher:
 class Lines:
     """Snapshots as plain lines: only what is new, one line each. For pipes, logs and unattended runs."""
 
-    def __init__(self, session: Session, console: Console) -> None:
+    def __init__(self, session: Session, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._session = session
         self._console = console
+        self._clock = clock
+        self._began = clock()
         self._known: dict[str, str] = {}
 
     def __enter__(self) -> Lines:
@@ -121,8 +127,9 @@ class Lines:
             self.say(line)
 
     def say(self, text: str, style: str | None = None) -> None:
-        """Print a line of somebody else's."""
-        self._console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        """Print a line of somebody else's, with the seconds since the watching began."""
+        stamped = f"{self._clock() - self._began:6.1f}  {text}"
+        self._console.print(stamped, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def _changes(self, snapshot: Snapshot) -> Iterator[str]:
         if (status := snapshot.status) and self._is_new("phase", f"{status.phase.value} {status.detail}".strip()):
@@ -131,7 +138,7 @@ class Lines:
             if self._is_new(f"task {task.id}", " ".join(task_words(task))):
                 yield f"task       {task.id:<24} {self._known[f'task {task.id}']}"
         for event in snapshot.events:
-            if event.get("type") != "thinking" and (line := event_line(event)):
+            if is_news(event) and (line := event_line(event)):
                 yield f"agent      {line}"
         for request in snapshot.requests:
             if self._is_new(f"request {request.id}", request.state):
@@ -261,6 +268,11 @@ def task_words(task: TaskView) -> tuple[str, ...]:
     repairs = f"{task.repairs} repairs" if task.repairs else ""
     words = (f"{task.state.value} {phase}".strip(), task.agent or "", repairs, task.detail)
     return tuple(word for word in words if word)
+
+
+def is_news(event: dict[str, Json]) -> bool:
+    """Whether an event tells more than that an agent goes from one step to the next."""
+    return event.get("type") != "thinking" and (event.get("type") != "state" or " " in str(event.get("text") or ""))
 
 
 def event_line(event: dict[str, Json]) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import getpass
 import json
+import logging
 import sys
 from collections.abc import Coroutine
 from typing import Any, NoReturn, TypeVar
 
+import structlog
 import typer
 from pydantic import BaseModel
 
@@ -54,6 +56,7 @@ def give_up(error: object, code: int = FAILED) -> NoReturn:
 
 def run_work(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's work; expected errors end it with their text and a code, never with a traceback."""
+    _log_to_stderr()
     try:
         return asyncio.run(work)
     except WorkersError as error:
@@ -64,6 +67,14 @@ def run_work(work: Coroutine[Any, Any, T]) -> T:
         if text := expected(error):
             give_up(text)
         raise
+
+
+def _log_to_stderr() -> None:
+    """Warnings only, and never on stdout, which belongs to the answer."""
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
 
 
 def expected(error: BaseException) -> str | None:

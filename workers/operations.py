@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeVar
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from workers.stack import Addresses
 
 PROJECT_TYPE = "Project"
+ANSWER_WITHIN = timedelta(seconds=10)
+"""How long a workflow may take to answer a query; without a worker the server would wait three times as long."""
 CONFIRM_SECONDS = 10.0
 POLL_SECONDS = 0.2
 
@@ -113,28 +115,31 @@ async def projects(client: Client, limit: int = 200) -> list[ProjectLine]:
     return list({line.project: line for line in reversed(found)}.values())[::-1]
 
 
-async def status(client: Client, project: str) -> StatusView:
+async def status(client: Client, project: str, within: timedelta = ANSWER_WITHIN) -> StatusView:
     """How a project stands."""
-    return await _ask(client, project_workflow_id(project), "status", StatusView)
+    return await _ask(client, project_workflow_id(project), "status", StatusView, within)
 
 
-async def board(client: Client, project: str, sprint: int | None) -> tuple[TaskView, ...]:
+async def board(
+    client: Client, project: str, sprint: int | None, within: timedelta = ANSWER_WITHIN
+) -> tuple[TaskView, ...]:
     """The tasks of a project; those of the sprint at work as the sprint itself sees them."""
-    tasks = {task.id: task for task in (await _ask(client, project_workflow_id(project), "board", BoardView)).tasks}
+    whole = await _ask(client, project_workflow_id(project), "board", BoardView, within)
+    tasks = {task.id: task for task in whole.tasks}
     if sprint is not None:
         try:
-            own = await _ask(client, sprint_workflow_id(project, sprint), "board", BoardView)
+            own = await _ask(client, sprint_workflow_id(project, sprint), "board", BoardView, within)
         except CommandError:
             return tuple(tasks.values())  # the sprint's workflow is not there yet
         tasks |= {task.id: task for task in own.tasks}
     return tuple(tasks.values())
 
 
-async def inbox(client: Client, project: str | None = None) -> list[ApprovalView]:
+async def inbox(client: Client, project: str | None = None, within: timedelta = ANSWER_WITHIN) -> list[ApprovalView]:
     """Open requests of all running workflows, oldest first: one listing, then one query each."""
     query = INBOX_QUERY if project is None else f'{INBOX_QUERY} AND SyndicProject="{project}"'
     waiting = [run.id async for run in client.list_workflows(query)]
-    views = await asyncio.gather(*(_ask(client, workflow, "approvals", ApprovalsView) for workflow in waiting))
+    views = await asyncio.gather(*(_ask(client, workflow, "approvals", ApprovalsView, within) for workflow in waiting))
     requests = {request.id: request for view in views for request in view.open}
     return sorted(requests.values(), key=lambda request: request.requested_at)
 
@@ -212,10 +217,10 @@ async def outcome(client: Client, project: str) -> ProjectReport | None:
         raise CommandError(f"project {project} ended: {_root_cause(error)}") from None
 
 
-async def _ask(client: Client, workflow: str, query: str, answer: type[V]) -> V:
+async def _ask(client: Client, workflow: str, query: str, answer: type[V], within: timedelta = ANSWER_WITHIN) -> V:
     handle = client.get_workflow_handle(workflow)
     try:
-        return await handle.query(query, result_type=answer)
+        return await handle.query(query, result_type=answer, rpc_timeout=within)
     except RPCError as error:
         raise await _explain(client, _project_of(workflow), error) from None
 

@@ -62,7 +62,7 @@ def task(name: str, state: TaskState, **more: Any) -> TaskView:
 
 def lines() -> tuple[Lines, io.StringIO]:
     text = io.StringIO()
-    return Lines(session(), Console(file=text, width=200)), text
+    return Lines(session(), Console(file=text, width=200), clock=lambda: 7.0), text
 
 
 def drawn(snapshot: Snapshot, events: list[str]) -> str:
@@ -95,7 +95,10 @@ def test_plain_lines_say_what_is_new_and_nothing_twice() -> None:
     first = Snapshot("shop", status=status(), tasks=(task("repair", TaskState.RUNNING, agent="ada"),))
     view.show(first)
     view.show(first)
-    assert text.getvalue().splitlines() == ["phase      sprints", "task       repair                   running ada"]
+    assert text.getvalue().splitlines() == [
+        "   0.0  phase      sprints",
+        "   0.0  task       repair                   running ada",
+    ]
 
 
 def test_plain_lines_show_a_request_once_with_the_line_that_answers_it() -> None:
@@ -109,7 +112,7 @@ def test_plain_lines_show_a_request_once_with_the_line_that_answers_it() -> None
 def test_plain_lines_tell_of_a_part_that_does_not_answer() -> None:
     view, text = lines()
     view.show(Snapshot("shop", notice="no worker answers"))
-    assert text.getvalue() == "notice     no worker answers\n"
+    assert text.getvalue() == "   0.0  notice     no worker answers\n"
 
 
 def test_markup_in_what_agents_say_is_only_text() -> None:
@@ -152,3 +155,10 @@ def test_a_ledger_that_does_not_verify_is_not_passed_over() -> None:
         repairs=0, model_calls=3, cost_usd=Decimal(0), ledger_entries=9, ledger_verified=False, branch="syndic/shop",
     )  # fmt: skip
     assert "  ledger: 9 entries, NOT VERIFIED" in closing_lines(report)
+
+
+def test_lines_leave_out_that_an_agent_goes_from_step_to_step() -> None:
+    view, text = lines()
+    steps = ({"type": "thinking", "text": "so"}, {"type": "state", "text": "lint"}, {"type": "state", "text": ""})
+    view.show(Snapshot("shop", events=(*steps, {"type": "state", "text": "approve: nothing is worse"})))
+    assert len(text.getvalue().splitlines()) == 1

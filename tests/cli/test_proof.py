@@ -16,6 +16,7 @@ from ledger.chain import seal
 from ledger.store import GENESIS, Entry, Head, NewEntry, Step, UsageRow
 from ledger.vocabulary import StepKind, StepStatus
 from workers.demo.proof import Evidence, prove
+from workers.demo.story import at_work
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 REPORT = "the analyst's report"
@@ -114,6 +115,7 @@ def evidence(events: list[tuple[str, float, dict[str, Any]]] | None = None) -> E
         entries=entries,
         steps=[step(0, StepKind.INPUT, {"documents": [{"name": "report", "text": REPORT}]}), asked],
         before_kill={(asked.thread, 1, 0): asked},
+        interrupted=frozenset({asked.thread}),
         artifacts={"base": json.dumps(baseline).encode()},
         usage=[row],
         in_doubt=0,
@@ -187,3 +189,18 @@ def test_a_touched_checkout_is_found() -> None:
 def test_an_empty_ledger_proves_nothing() -> None:
     held = [claim.title for claim in prove(evidence([])) if claim.holds]
     assert held == ["your checkout was not touched", "what it cost"]
+
+
+def test_an_interrupted_run_that_never_went_on_is_found() -> None:
+    seen = replace(evidence(), interrupted=frozenset({"demo/s1/bob-task/engineer-1", "demo/s1/ada-task/engineer-1"}))
+    assert missing(seen) == ["the worker was killed, and no journaled model call was made again"]
+
+
+def test_two_agents_are_at_work_once_each_has_done_a_step_and_until_one_ends() -> None:
+    def tool(agent: str) -> tuple[str, float, dict[str, Any]]:
+        kind, seconds, body = step_recorded(allowed=True)
+        return kind, seconds, {**body, "thread": f"demo/s1/{agent}-task/engineer-1"}
+
+    story = [started("ada", 0), started("bob", 0), tool("ada"), tool("bob"), finished("ada", 3)]
+    counts = [len(at_work(list(chain(story[:length])))) for length in range(6)]
+    assert counts == [0, 0, 0, 1, 2, 1]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ledger.vocabulary import Autonomy, Json, Mode, Phase, project_workflow_id
-from workers.console import FAILED, run_work, show
+from workers.console import FAILED, run_work, say, show
 
 if TYPE_CHECKING:
     from workers.demo.machinery import Machinery
@@ -37,8 +37,13 @@ def demo(
     good = False
     try:
         good = run_work(_Demo(folder, keep).play())
+    except typer.Exit as end:
+        good = end.exit_code != FAILED  # after Ctrl-C nobody wants to look at logs
+        raise
     finally:
-        if not (keep and good):
+        if not good:
+            say(f"what is left to look at: {folder / 'state' / 'logs'}")
+        elif not keep:
             shutil.rmtree(folder, ignore_errors=True)
     if not good:
         raise typer.Exit(FAILED)
@@ -115,7 +120,8 @@ class _Demo:
                 story = Story(session, machinery, view, PROJECT, interactive)
                 report = await story.run(Watcher(session, feed, PROJECT))
         async with open_store(session.addresses.database_url) as store:
-            return report, prove(await gather(store, PROJECT, report.branch, target, story.before_kill))
+            seen = await gather(store, PROJECT, report.branch, target, story.before_kill, story.interrupted)
+        return report, prove(seen)
 
     def _conclude(self, report: ProjectReport, claims: list[Claim], left: list[int]) -> None:
         from workers.board import closing_lines
@@ -147,5 +153,5 @@ def summary(report: ProjectReport) -> Json:
         "project_id", "state", "tasks_merged", "tasks_total", "approvals", "repairs", "model_calls", "cost_usd",
         "ledger_entries", "ledger_verified", "branch",
     )  # fmt: skip
-    document = report.model_dump(mode="json")
+    document = report.model_dump(mode="json") | {"cost_usd": float(report.cost_usd)}
     return {name: document[name] for name in fields}

@@ -25,6 +25,7 @@ from workers.stack.worker import WorkerPart
 PR_SET_CHILD_SUBREAPER = 36
 WORKER_GRACE_S = 20
 GONE_WITHIN_S = 10
+POLL_S = 0.05
 
 
 @dataclass
@@ -41,6 +42,7 @@ class Machinery:
     report: Callable[[str], None]
     _stack: Stack | None = field(init=False, default=None)
     _watching: asyncio.Task[None] | None = field(init=False, default=None)
+    _part: WorkerPart | None = field(init=False, default=None)
     _worker: ProcessId | None = field(init=False, default=None)
     _process: asyncio.subprocess.Process | None = field(init=False, default=None)
 
@@ -62,13 +64,13 @@ class Machinery:
         Raises:
             CommandError: It ended instead; the text holds the end of its log.
         """
-        part = WorkerPart(addresses)
+        self._part = part = self._part or WorkerPart(addresses)  # one build id, whatever happens to the source
         command = part.command()
         kept = {name: value for name, value in command.environment.items() if name != "SYNDIC_MODELS"}
         kept |= {"SYNDIC_UNSAFE_COMMANDS": "1"} if self.unsafe else {}
         self._process = await launch(replace(command, environment=kept), self.log)
         self._worker = identify(self._process.pid)
-        ready = asyncio.create_task(part.is_ready())
+        ready = asyncio.create_task(_until_ready(part))
         ended = asyncio.create_task(self._process.wait())
         await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED)
         if not ready.done():
@@ -105,6 +107,11 @@ class Machinery:
         """Processes of ours that are still there after a while; must be empty."""
         await until(lambda: not children(), GONE_WITHIN_S)
         return children()
+
+
+async def _until_ready(part: WorkerPart) -> None:
+    while not await part.is_ready():
+        await asyncio.sleep(POLL_S)
 
 
 def own_settings(state_dir: Path) -> Settings:

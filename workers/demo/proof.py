@@ -20,6 +20,7 @@ from workers.demo.target import Target, git
 if TYPE_CHECKING:
     from ledger.postgres import PostgresStore
 
+TASK_ROLES = frozenset({"engineer", "devops", "analyst"})
 OVERLAP = timedelta(seconds=1)
 TRAILER = "Syndic-Ledger"
 Journal = dict[tuple[str, int, int], Step]
@@ -42,6 +43,8 @@ class Evidence:
     entries: Sequence[Entry]
     steps: Sequence[Step]
     before_kill: Journal
+    interrupted: frozenset[str]
+    """Threads that were at work when the worker was killed."""
     artifacts: dict[str, bytes]
     """Documents by digest."""
     usage: Sequence[UsageRow]
@@ -56,7 +59,12 @@ class Evidence:
 
 
 async def gather(
-    store: PostgresStore, project: str, branch: str | None, target: Target, before_kill: Journal
+    store: PostgresStore,
+    project: str,
+    branch: str | None,
+    target: Target,
+    before_kill: Journal,
+    interrupted: frozenset[str],
 ) -> Evidence:
     """Read the record and the repository."""
     entries = await all_entries(store, project)
@@ -71,6 +79,7 @@ async def gather(
         entries=entries,
         steps=steps,
         before_kill=before_kill,
+        interrupted=interrupted,
         artifacts={digest: await store.get_artifact(digest) for digest in sorted(digests)},
         usage=await store.usage(project),
         in_doubt=len(await store.in_doubt(project)),
@@ -121,7 +130,7 @@ def _intervals(evidence: Evidence) -> Iterator[tuple[datetime, datetime, str, st
     """Start, end, agent and thread of each run that changed something; after a kill only the part that finished it."""
     started: dict[str, Entry] = {}
     for entry in evidence.entries:
-        if entry.kind == "run_started" and entry.body["role"] in ("engineer", "devops", "analyst"):
+        if entry.kind == "run_started" and entry.body["role"] in TASK_ROLES:
             started[entry.body["thread"]] = entry
         if entry.kind == "run_finished" and (first := started.pop(entry.body["thread"], None)):
             yield first.at, entry.at, first.body["agent"], entry.body["thread"]
@@ -135,7 +144,7 @@ def _handover(evidence: Evidence) -> Claim:
         for name, digest in entry.body["documents"].items()
     }
     for step in evidence.steps:
-        if step.ordinal or step.kind is not StepKind.INPUT:
+        if step.ordinal or step.kind is not StepKind.INPUT or "/engineer" not in step.thread:
             continue
         task = step.thread.split("/")[2]
         for document in _documents(step.result):
@@ -182,13 +191,16 @@ def _killed(evidence: Evidence) -> Claim:
     title = "the worker was killed, and no journaled model call was made again"
     now = {(step.thread, step.ordinal, step.sub): step for step in evidence.steps}
     kept = sum(now.get(key) == step for key, step in evidence.before_kill.items())
-    resumed = [entry for entry in evidence.of("run_started") if entry.body["epoch"] > 1 and entry.body["served"]]
+    again = [entry for entry in evidence.of("run_started") if entry.body["epoch"] > 1 and entry.body["served"]]
+    resumed = [entry for entry in again if entry.body["thread"] in evidence.interrupted]
     served = sum(entry.body["served"] for entry in resumed)
     text = (
         f"{kept} of {len(evidence.before_kill)} calls made before the kill stand unchanged; "
-        f"{len(resumed)} interrupted runs were served {served} steps from the journal; in doubt: {evidence.in_doubt}"
+        f"{len(resumed)} of {len(evidence.interrupted)} interrupted runs were served {served} "
+        f"steps from the journal; in doubt: {evidence.in_doubt}"
     )
-    holds = bool(evidence.before_kill) and kept == len(evidence.before_kill) and bool(resumed)
+    everybody = {entry.body["thread"] for entry in resumed} == evidence.interrupted
+    holds = bool(evidence.interrupted) and everybody and kept == len(evidence.before_kill)
     return Claim(title=title, holds=holds, evidence=text)
 
 

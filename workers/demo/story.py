@@ -5,27 +5,31 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ledger.store import Step
-from ledger.vocabulary import Phase, TaskState
+from ledger.store import Entry
 from workers import operations
 from workers.board import REFRESH_SECONDS, Snapshot, View, Watcher, answer_line
 from workers.console import CommandError
 from workers.database import open_store
 from workers.demo.machinery import Machinery
-from workers.demo.proof import model_steps
+from workers.demo.proof import TASK_ROLES, Journal, all_entries, model_steps
 from workers.session import Session
 from workers.settings import plain_environment
 from workflows.contracts import ApprovalView, ProjectReport
 
+if TYPE_CHECKING:
+    from ledger.postgres import PostgresStore
+
 PATIENCE_S = 20.0
 """How long a person on a terminal may think before the demo answers itself."""
-BUSY_TASKS = 2
-GIVE_UP_S = 240.0
+BUSY = 2
+LOOK_SECONDS = 0.1
+GIVE_UP_S = 180.0
 
 
 @dataclass
@@ -40,9 +44,10 @@ class Story:
     """Somebody may be there to answer."""
     answered: dict[str, str] = field(default_factory=dict[str, str])
     """Request id -> the command line that answered it."""
-    before_kill: dict[tuple[str, int, int], Step] = field(default_factory=dict[tuple[str, int, int], Step])
+    before_kill: Journal = field(default_factory=Journal)
     """Model calls that were journaled when the worker was killed."""
-    killed: bool = False
+    interrupted: frozenset[str] = frozenset()
+    """Threads of the runs that the kill interrupted."""
 
     async def run(self, watcher: Watcher) -> ProjectReport:
         """Follow to the end.
@@ -50,6 +55,15 @@ class Story:
         Raises:
             CommandError: The project ended without a report, or nothing moved for minutes.
         """
+        async with open_store(self.session.addresses.database_url) as store:
+            killing = asyncio.create_task(self._kill_when_busy(store), name="demo-kill")
+            try:
+                return await self._follow(watcher, killing)
+            finally:
+                killing.cancel()
+                await asyncio.gather(killing, return_exceptions=True)
+
+    async def _follow(self, watcher: Watcher, killing: asyncio.Task[None]) -> ProjectReport:
         deadline = asyncio.get_running_loop().time() + GIVE_UP_S
         while asyncio.get_running_loop().time() < deadline:
             snapshot = await watcher.snapshot()
@@ -57,8 +71,8 @@ class Story:
             if snapshot.report is not None:
                 return snapshot.report
             await self._answer(snapshot)
-            if not self.killed and is_busy(snapshot):
-                await self._kill(watcher)
+            if killing.done():
+                killing.result()
             await asyncio.sleep(REFRESH_SECONDS)
         raise CommandError(
             f"the project did not end within {GIVE_UP_S:.0f} s; the worker's log is {self.machinery.log}"
@@ -98,31 +112,49 @@ class Story:
                         return False
         return True
 
-    async def _kill(self, watcher: Watcher) -> None:
-        self.killed = True
-        pid = await self.machinery.kill_worker()
-        self.before_kill = await self._journal()
-        threads = sorted({thread for thread, _, _ in self.before_kill})
-        self.narrate(f"Two agents are at work: worker process {pid} was just killed with SIGKILL.")
-        self.narrate(f"Model calls in the journal: {len(self.before_kill)}, of {len(threads)} agent runs.")
-        self.view.show(await watcher.snapshot())
-        await self.machinery.start_worker(self.session.addresses)
-        now = await self._journal()
+    async def _kill_when_busy(self, store: PostgresStore) -> None:
+        """SIGKILL the worker while two agents are in the middle of tasks; once more where one of them had just finished."""
+        while not self.interrupted:
+            await until_busy(store, self.project)
+            pid = await self.machinery.kill_worker()
+            working = at_work(await all_entries(store, self.project))
+            self.before_kill = await model_steps(store, self.project)
+            if len(working) >= BUSY:
+                self.interrupted = working
+            self.narrate(f"{len(working)} agents are at work: worker process {pid} was just killed with SIGKILL.")
+            self.narrate(f"Model calls in the journal: {len(self.before_kill)}.")
+            await self.machinery.start_worker(self.session.addresses)
+            await self._compare(store)
+
+    async def _compare(self, store: PostgresStore) -> None:
+        now = await model_steps(store, self.project)
         same = sum(now.get(key) == step for key, step in self.before_kill.items())
-        self.narrate(f"A new worker process {self.machinery.worker_pid} is up. Of these {len(self.before_kill)} calls")
+        self.narrate(f"Worker process {self.machinery.worker_pid} has taken over. Of the {len(self.before_kill)} calls")
         self.narrate(
             f"{same} still stand as they were: the runs go on from the journal and pay for none of them again."
         )
 
-    async def _journal(self) -> dict[tuple[str, int, int], Step]:
-        async with open_store(self.session.addresses.database_url) as store:
-            return await model_steps(store, self.project)
+
+async def until_busy(store: PostgresStore, project: str) -> None:
+    """Wait until two agents have each done a step of a task and not yet finished."""
+    entries: list[Entry] = []
+    while len(at_work(entries)) < BUSY:
+        await asyncio.sleep(LOOK_SECONDS)
+        entries += await store.entries(project, after=len(entries))
 
 
-def is_busy(snapshot: Snapshot) -> bool:
-    """Two tasks at work at the same time: the moment to kill the worker."""
-    running = [task for task in snapshot.tasks if task.state is TaskState.RUNNING and task.phase is Phase.WORKING]
-    return len(running) >= BUSY_TASKS
+def at_work(entries: Sequence[Entry]) -> frozenset[str]:
+    """Threads of engineers and analysts at tasks that have used a tool and not ended, as the ledger has it."""
+    open_runs: dict[str, bool] = {}
+    for entry in entries:
+        thread = str(entry.body.get("thread"))
+        if entry.kind == "run_started" and entry.body["role"] in TASK_ROLES and "/s0/" not in thread:
+            open_runs[thread] = entry.body["served"] > 1
+        elif entry.kind == "step_recorded" and entry.body["step"] == "tool" and thread in open_runs:
+            open_runs[thread] = True
+        elif entry.kind == "run_finished":
+            open_runs.pop(thread, None)
+    return frozenset(thread for thread, has_begun in open_runs.items() if has_begun)
 
 
 @asynccontextmanager

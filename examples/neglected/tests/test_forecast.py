@@ -15,9 +15,9 @@ def test_the_forecast_says_the_same_every_time() -> None:
 
 @pytest.mark.parametrize("mean", [5, 10, 20, 40])
 def test_the_stock_lasts_about_as_long_as_the_mean_says(mean: int) -> None:
-    days = spread(100 * mean, mean, runs=8000)
+    days = spread(100 * mean, mean, runs=4000)
     assert 80 < days[len(days) // 2] < 120
 
 
 def test_safe_days_are_fewer_than_the_median() -> None:
-    assert safe_days(1000, 10, runs=8000) < 100
+    assert safe_days(1000, 10, runs=4000) < 100

@@ -3,13 +3,14 @@
 import json
 from typing import Dict, Optional
 
+from tally.orders.levels import Level, order_list
 from tally.report.tables import table
 from tally.stock.items import Shelf, convert
-from tally.stock.levels import order_list
 
 
 def summary(shelf: Shelf, title: Optional[str] = None) -> str:
-    orders = order_list(shelf)
+    levels = {item.name: Level(shelf.on_hand(item.name), item.minimum, item.batch) for item in shelf.items()}
+    orders = order_list(levels)
     rows = [(item.name, shelf.on_hand(item.name), orders.get(item.name, 0)) for item in shelf.items()]
     heading = title if title else "Stock"
     total = sum([row[1] for row in rows])
