@@ -34,8 +34,7 @@ class Workplace:
         self._writes = request.work is Work.CHANGE and TIER_CEILING[request.role] >= Tier.WRITE
         self.exists = request.branch is not None or request.base_commit is not None
         branch = request.branch if self._writes and request.branch else run_branch(request)
-        name = f"{request.branch or 'detached'}.{request.lineage}"
-        folder = layout.tree(request.project, branch if self._writes else name) if self.exists else scratch / "none"
+        folder = layout.tree(request.project, branch) if self.exists else scratch / "none"
         self.worktree: Worktree = self._git.worktree(branch, folder)
         self.start: str | None = None
         """The commit the run began at, once its first step is known."""

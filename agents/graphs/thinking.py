@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from langgraph.runtime import Runtime
@@ -12,8 +13,9 @@ from agents.messages import as_feedback
 from agents.models import ModelAnswer, ToolCall
 from agents.state import Ending, RunContext, RunState
 from agents.steps import Reading
+from agents.tools.base import Tool
 from ledger.chain import digest
-from ledger.vocabulary import OutcomeKind, StepKind
+from ledger.vocabulary import Json, OutcomeKind, StepKind
 
 INBOX = "inbox"
 REPEATS_TOLD = 3
@@ -32,7 +34,8 @@ async def think(state: RunState, runtime: Runtime[RunContext]) -> dict[str, Any]
         return {"ending": failed(f"no result after {state['turns']} model calls")}
     ordinal, heard = await hear(run, state["ordinal"])
     messages = [*state["messages"], *heard]
-    asked = request(run.assignment.work, messages, [tool.schema() for tool in run.offered.values()], run.window)
+    schemas = [schema_of(tool) for tool in run.offered.values()]
+    asked = request(run.assignment.work, messages, schemas, run.window)
     chain = run.request.chain
     answer = await run.steps.model(
         ordinal,
@@ -43,6 +46,12 @@ async def think(state: RunState, runtime: Runtime[RunContext]) -> dict[str, Any]
     )
     delta = {"messages": [*heard, said(answer)], "ordinal": ordinal + 1, "turns": state["turns"] + 1}
     return delta | _judge_turn(state, answer)
+
+
+@lru_cache(maxsize=256)
+def schema_of(tool: Tool) -> dict[str, Json]:
+    """A tool as models are offered it; pydantic takes milliseconds to describe the larger ones."""
+    return tool.schema()
 
 
 async def hear(run: RunContext, ordinal: int) -> tuple[int, list[Chat]]:

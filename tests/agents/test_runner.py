@@ -27,6 +27,7 @@ from agents.pricing import Price
 from agents.runner import AgentDeps, run_agent
 from agents.runs import AgentOutcome, AgentRun
 from agents.sandbox import Unconfined
+from agents.workplace import run_branch
 from ledger.chain import verify
 from ledger.journal import GroupCommit
 from ledger.memory import MemoryStore
@@ -363,13 +364,34 @@ async def test_four_judges_read_side_by_side_without_moving_the_branch(bench: Be
                 lineage=f"judge-{seat}-1",
                 agent=f"p.judge.{seat}",
                 holder=str(seat),
-            )  # fmt: skip
+            )
             for seat in Seat
         )
     )
     assert {outcome.kind for outcome in outcomes} == {OutcomeKind.FINISHED}
     assert {outcome.commit for outcome in outcomes} == {bench.base}
     assert await bench.git.head(BRANCH) == bench.base
+
+
+async def test_runs_without_a_branch_read_side_by_side_in_folders_of_their_own(bench: Bench) -> None:
+    report = Says("r", (("finish", {"summary": "s", "markdown": "m"}),))
+    bench.server.script = by_turn(READ, report)
+    outcomes = await asyncio.gather(
+        *(
+            bench.run(
+                role=Role.ANALYST,
+                work=Work.SURVEY,
+                task=f"survey-{number}",
+                lineage="analyst-1",
+                agent="p.analyst.ada",
+                branch=None,
+            )
+            for number in range(4)
+        )
+    )
+    assert {outcome.kind for outcome in outcomes} == {OutcomeKind.FINISHED}
+    folders = {bench.deps.layout.tree("p", run_branch(bench.request(task=f"survey-{n}"))) for n in range(4)}
+    assert len(folders) == 4
 
 
 async def test_a_plan_in_circles_goes_back(bench: Bench) -> None:
@@ -451,7 +473,8 @@ async def test_the_feed_shows_states_and_calls_once(bench: Bench) -> None:
     assert states[-1] == "completed"
     assert "executing" in states
     tools = [event["text"] for event in events if event["type"] == "tool"]
-    assert tools == ["read_file", "list_files", "write_file", "finish"]
+    assert sorted(tools[:2]) == ["list_files", "read_file"]  # they ran side by side
+    assert tools[2:] == ["write_file", "finish"]
     await bench.run()
     assert [event["text"] for event in await bench.events() if event["type"] == "tool"] == tools
 
