@@ -19,7 +19,7 @@ _SECRET = re.compile(
     r"|\bxox[abp]-[A-Za-z0-9-]{10,}|(?i:password|secret|api_?key|token)\s*=\s*['\"][^'\"\s]{12,}['\"]"
 )
 _LEFTOVER = re.compile(r"\bbreakpoint\(\)|\bpdb\.set_trace\(|^\s*print\(['\"](?i:debug|xxx|here)|\b(FIXME|XXX)\b")
-_CONFLICT = re.compile(r"^(<{7}( |$)|={7}$|>{7}( |$)|\|{7}( |$))")
+_CONFLICT = re.compile(r"^(<{7} |>{7} |\|{7} )")
 _DEFINITION = re.compile(r"^(?:async def|def|class)\s+(\w+)|^(\w+)\s*(?::[^=]+)?=[^=]")
 _REFUSED = re.compile(r"refused change (\S+): ((?:`[^`]*`(?:, )?)+)")
 

@@ -60,6 +60,8 @@ def repair(desk: Desk) -> Script:
         fixed = yield from _repair_group(desk, bench, group)
         if fixed:
             yield from _run(desk, bench)
+            left = [test for test in group if test in bench.wanted]
+            queue = [left, *queue] if left and left != group else queue
         else:
             queue = [part for part in _parts(group) if part not in queue] + queue
     return _closing(desk, bench)
