@@ -6,17 +6,38 @@ from typing import Final
 
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+PURE: Final = (
+    "approvals",
+    "briefs",
+    "calls",
+    "council",
+    "messages",
+    "options",
+    "progress",
+    "recorder",
+    "repair",
+    "schedule",
+    "tally",
+    "team",
+    "visibility",
+)
+
 PASSTHROUGH: Final[dict[str, str]] = {
     "ledger.vocabulary": "ids, enums and the base models; a second import would make `Role.QA != Role.QA`",
     "ledger.events": "bodies of ledger entries are validated by class",
     "ledger.errors": "errors are caught by class",
     "ledger.store": "`NewEntry` is a field of activity inputs, and pydantic checks fields by class",
+    "ledger.chain": "pure digests of approvals and plans",
     "agents.assignments": "fields of activity inputs and workflow specs",
     "agents.models": "fields of activity results",
     "agents.runs": "input and result of `agent_run`",
     "agents.target": "gates and baselines in activity results",
     "activities.contracts": "the converter makes these classes, workflow code compares them",
     "workflows.contracts": "the client and the worker build specs and reports of these classes",
+    **dict.fromkeys(
+        (f"workflows.{name}" for name in PURE),
+        "pure logic without state of its own; executing it again for each workflow would double the time of a replay",
+    ),
     "pydantic": "building validators again for each workflow would cost milliseconds a model",
     "pydantic_core": "a compiled extension, which cannot be imported twice",
     "annotated_types": "constraints of pydantic fields are recognised by class",
