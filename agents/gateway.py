@@ -55,7 +55,7 @@ class Gateway:
     async def warm(self) -> None:
         """Make LiteLLM import what it imports late, so that the first call after a restart does not wait for it."""
         tool = {"type": "function", "function": {"name": "none", "parameters": {"type": "object", "properties": {}}}}
-        await self.complete(ModelRequest(purpose="warm", messages=(), tools=(tool,)), (OFFLINE_MODEL,), 0)
+        await self._ask(OFFLINE_MODEL, ModelRequest(purpose="warm", messages=(), tools=(tool,)))  # no call of a trace
 
     def bound(self, request: ModelRequest, chain: Sequence[str]) -> Decimal:
         """Upper bound in US dollars of one call to any model of the chain.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from agents.announcing import Announcer, Beat
 from agents.bus import Inbox
@@ -91,7 +92,8 @@ async def run_agent(
         DivergenceError: The journal does not fit the code.
         ModelError: No model could be asked; another attempt goes on from there.
     """
-    return await _Run(request, deps, stopping, beat, holder).outcome()
+    with bound_contextvars(project=request.project, task=request.task, agent=request.agent):
+        return await _Run(request, deps, stopping, beat, holder).outcome()
 
 
 class _Run:
@@ -101,7 +103,7 @@ class _Run:
         self._thread = thread_id(request.project, request.sprint, request.task, request.lineage)
         self._announcer = Announcer(deps.feed, request, beat)
         self._held = HeldLease(deps.store, self._info(), holder, stopping)
-        self._log = log.bind(project=request.project, task=request.task, agent=request.agent, thread=self._thread)
+        self._log = log.bind(thread=self._thread)
 
     def _info(self) -> ThreadInfo:
         request = self._request

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from temporalio.api.enums.v1 import IndexedValueType
@@ -27,6 +27,9 @@ SEARCH_ATTRIBUTES: Final[Mapping[str, IndexedValueType.ValueType]] = {
     "SyndicCostUsd": IndexedValueType.INDEXED_VALUE_TYPE_DOUBLE,
 }
 """What `temporal workflow list --query` can ask for; `workflows/visibility.py` sets them."""
+
+
+_before_exit: list[Callable[[], None]] = []
 
 
 class TemporalUnreachableError(WorkersError):
@@ -92,12 +95,19 @@ def _check_types(known: Mapping[str, IndexedValueType.ValueType]) -> None:
             )
 
 
+def before_exit(call: Callable[[], None]) -> None:
+    """Have something called when the process ends by `exit_process`, the latest first; `atexit` is not reached then."""
+    _before_exit.append(call)
+
+
 def exit_process(code: int) -> NoReturn:
     """End this process now, after flushing what was written.
 
     About one process in five that ran a Temporal worker aborts at interpreter exit (status 134, `PyGILState_Release`),
     so the interpreter's own way out is not taken. Close clients and pools before.
     """
+    while _before_exit:
+        _before_exit.pop()()
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         try:

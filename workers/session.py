@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from temporalio.client import Client
+from temporalio.client import Client, Interceptor
 
 from workers.client import connect
-from workers.settings import load_settings
+from workers.settings import Settings, load_settings
 from workers.stack.addresses import Addresses, resolve
 
 if TYPE_CHECKING:
@@ -26,13 +26,22 @@ class Session:
 
 
 async def open_session() -> Session:
-    """Find the stack and connect.
+    """Find the stack and connect. What the command then starts or signals begins a trace where a collector is set.
 
     Raises:
         WorkersError: There is none, or it does not answer; the text names the remedy.
     """
-    addresses = resolve(load_settings())
-    return Session(addresses, await connect(addresses))
+    settings = load_settings()
+    addresses = resolve(settings)
+    return Session(addresses, await connect(addresses, interceptors=_interceptors(settings)))
+
+
+def _interceptors(settings: Settings) -> Sequence[Interceptor]:
+    if settings.otlp_endpoint is None:
+        return ()
+    from workers.telemetry import Telemetry
+
+    return Telemetry(settings.otlp_endpoint, "syndic").interceptors()
 
 
 @asynccontextmanager

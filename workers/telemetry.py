@@ -17,11 +17,17 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from temporalio import activity, workflow
-from temporalio.contrib.opentelemetry import TracingInterceptor
+from temporalio.client import OutboundInterceptor, QueryWorkflowInput
+from temporalio.contrib.opentelemetry import TracingInterceptor, TracingWorkflowInboundInterceptor
+from temporalio.worker import HandleQueryInput, WorkflowInterceptorClassInput
 
 from ledger.vocabulary import parse_workflow_id
+from workers.client import before_exit
 
 Event = MutableMapping[str, Any]
+
+EXPORT_WITHIN_S = 3
+"""A collector that is away must not hold up the end of a command or of a worker for longer."""
 
 
 def add_temporal_context(_logger: Any, _name: str, event: Event) -> Event:
@@ -88,27 +94,56 @@ def configure_logging(level: str = "info", form: str = "json") -> None:
 class Telemetry:
     """Traces of this process. Without an endpoint it does nothing and costs nothing."""
 
-    def __init__(self, endpoint: str | None, service: str) -> None:
+    def __init__(self, endpoint: str | None, service: str, instance: str | None = None) -> None:
         self._provider: TracerProvider | None = None
         if endpoint:
-            self._provider = _provider(endpoint, service)
+            self._provider = _provider(endpoint, service, instance)
             trace.set_tracer_provider(self._provider)
+            before_exit(self.close)
 
     def interceptors(self) -> list[TracingInterceptor]:
         """Interceptors for the Temporal client; a worker takes them over from its client."""
-        return [TracingInterceptor(always_create_workflow_spans=True)] if self._provider else []
+        return [_Tracing(always_create_workflow_spans=True)] if self._provider else []
 
     def close(self) -> None:
-        """Send what is still buffered; bounded by the exporter's time-out."""
+        """Send what is still buffered, within `EXPORT_WITHIN_S`. A process that ends does it by itself."""
         if self._provider:
-            self._provider.force_flush(5_000)
             self._provider.shutdown()
+            self._provider = None
 
 
-def _provider(endpoint: str, service: str) -> TracerProvider:
+class _Tracing(TracingInterceptor):
+    """Leaves queries out: a live board asks several times a second, and each would be a trace of its own."""
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
+        return _UntracedQueries(super().intercept_client(next), next)
+
+    def workflow_interceptor_class(
+        self, input: WorkflowInterceptorClassInput
+    ) -> type[TracingWorkflowInboundInterceptor]:
+        super().workflow_interceptor_class(input)
+        return _WorkflowTracing
+
+
+class _UntracedQueries(OutboundInterceptor):
+    def __init__(self, traced: OutboundInterceptor, plain: OutboundInterceptor) -> None:
+        super().__init__(traced)
+        self._plain = plain
+
+    async def query_workflow(self, input: QueryWorkflowInput) -> Any:
+        return await self._plain.query_workflow(input)
+
+
+class _WorkflowTracing(TracingWorkflowInboundInterceptor):
+    async def handle_query(self, input: HandleQueryInput) -> Any:
+        return await self.next.handle_query(input)
+
+
+def _provider(endpoint: str, service: str, instance: str | None) -> TracerProvider:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    provider = TracerProvider(resource=Resource.create({"service.name": service}))
-    exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
+    names = {"service.name": service, **({"service.instance.id": instance} if instance else {})}
+    provider = TracerProvider(resource=Resource.create(names), shutdown_on_exit=False)
+    exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_WITHIN_S)
     provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
     return provider

@@ -27,6 +27,9 @@ SHUTDOWN_GRACE = timedelta(seconds=20)
 STICKY_QUEUE_S = timedelta(seconds=1)
 """A dead worker's workflow tasks go to another after this long (the default is 10 s)."""
 
+HEARTBEAT_EVERY = timedelta(seconds=1)
+"""The default holds heartbeats back to 80 % of their time-out, and a cancellation is heard with a heartbeat's answer."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -49,7 +52,7 @@ class WorkerProcess:
         Raises:
             WorkersError: Temporal does not answer.
         """
-        telemetry = Telemetry(self._settings.otlp_endpoint, "syndic-worker")
+        telemetry = Telemetry(self._settings.otlp_endpoint, "syndic-worker", self.identity)
         addresses = resolve(self._settings)
         try:
             client = await connect(addresses, interceptors=telemetry.interceptors(), identity=self.identity)
@@ -84,6 +87,7 @@ class WorkerProcess:
                 default_versioning_behavior=VersioningBehavior.PINNED,
             ),
             graceful_shutdown_timeout=SHUTDOWN_GRACE,
+            max_heartbeat_throttle_interval=HEARTBEAT_EVERY,
             sticky_queue_schedule_to_start_timeout=STICKY_QUEUE_S,
             max_concurrent_activities=dependencies.settings.slots(part.queue),
         )
