@@ -34,7 +34,8 @@ class AgentRuns(AgentActivities):
             position[:] = [ordinal, state]
 
         info = activity.info()
-        holder = f"{self._deps.worker}/{info.activity_id}/{info.workflow_run_id}/{info.attempt}"
+        # The same for each attempt: the next one takes the lease over at once, and its epoch fences the one before.
+        holder = f"{info.workflow_run_id}/{info.activity_id}"
         watch = asyncio.create_task(_stop_at_shutdown(stopping))
         try:
             async with beating(lambda: position):

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agents.processes import start
+
 _CHUNK = 65_536
 _WATCH_S = 0.2
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -63,7 +65,7 @@ async def execute(
         FileNotFoundError: There is no such program or folder.
     """
     started = time.monotonic()
-    process = await asyncio.create_subprocess_exec(
+    process = await start(
         *argv, cwd=cwd, env=dict(env), start_new_session=True, pass_fds=tuple(pass_fds),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.errors import GitError, RepositoryError
+from agents.processes import start
 
 _OFF = (
     "core.hooksPath=/dev/null",
@@ -100,7 +101,7 @@ async def git(
     """
     where = ("--git-dir", str(git_dir), *(("--work-tree", str(work_tree)) if work_tree else ()))
     try:
-        process = await asyncio.create_subprocess_exec(
+        process = await start(
             "git", *_OPTIONS, *where, *arguments,
             cwd=work_tree or git_dir, env=git_environment(env), start_new_session=True,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from agents.processes import start
 from agents.tools.answers import Arguments, answer, failure, guarded
 from agents.tools.base import Tool, ToolContext, ToolResult
 from agents.tools.edits import MAX_FILE
@@ -54,7 +55,7 @@ async def search(context: ToolContext, arguments: Search) -> ToolResult:
 
 async def _run(request: bytes) -> dict[str, Json] | None:
     """Only our own program is run and it only reads, so it needs no sandbox; `-I` and `-S` keep it apart."""
-    process = await asyncio.create_subprocess_exec(
+    process = await start(
         sys.executable, "-I", "-S", str(_PROGRAM),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env={},
     )  # fmt: skip
