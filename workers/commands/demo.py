@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -34,19 +36,16 @@ def demo(
     The last line on stdout is one JSON object. Exits with 1 when anything that should be seen was not.
     """
     folder = Path(tempfile.mkdtemp(prefix="syndic-demo-"))
-    good = False
     try:
-        good = run_work(_Demo(folder, keep).play())
+        code = 0 if run_work(_Demo(folder, keep).play()) else FAILED
     except typer.Exit as end:
-        good = end.exit_code != FAILED  # after Ctrl-C nobody wants to look at logs
-        raise
-    finally:
-        if not good:
-            say(f"what is left to look at: {folder / 'state' / 'logs'}")
-        elif not keep:
-            shutil.rmtree(folder, ignore_errors=True)
-    if not good:
-        raise typer.Exit(FAILED)
+        code = end.exit_code
+    if code == FAILED:
+        say(f"what is left to look at: {folder / 'state' / 'logs'}")
+    elif code or not keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    if code:
+        raise typer.Exit(code)
 
 
 class _Demo:
@@ -63,6 +62,8 @@ class _Demo:
         from workers.demo.machinery import Machinery, sandbox_name, stay_up
         from workers.demo.target import make_target
 
+        for number in (signal.SIGTERM, signal.SIGHUP):  # end in the same good order as after Ctrl-C
+            asyncio.get_running_loop().add_signal_handler(number, signal.raise_signal, signal.SIGINT)
         sandbox, reason = await sandbox_name()
         machinery = Machinery(self._folder / "state", unsafe=bool(reason), report=self._tell)
         try:
