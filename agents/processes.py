@@ -16,10 +16,8 @@ async def start(*argv: str, **options: Any) -> Process:
     try:
         return await asyncio.shield(creation)
     except asyncio.CancelledError:
-        creation.add_done_callback(_kill)
+        process = await creation
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
         raise
-
-
-def _kill(creation: asyncio.Future[Process]) -> None:
-    if not creation.cancelled() and creation.exception() is None and creation.result().returncode is None:
-        creation.result().kill()
