@@ -96,7 +96,7 @@ def details(status: StatusView, tasks: Sequence[TaskView]) -> str:
     if tasks:
         parts.append(_board(tasks))
     if status.events:
-        parts.append("**Last events**\n" + "\n".join(f"- {event}" for event in status.events[-10:]))
+        parts.append("**Last events**\n\n" + "\n".join(f"- {event}" for event in status.events[-10:]))
     return "\n\n".join(parts)
 
 
@@ -117,8 +117,15 @@ def _approval(view: ApprovalView) -> str:
         f"- approve: {view.on_approve}\n"
         f"- reject: {view.on_reject}\n"
         f"- expires {view.expires_at.isoformat(timespec='minutes')}\n\n"
-        f"```\n{answering_command(view, namespace=workflow_namespace())}\n```"
+        f"```\n{_broken(answering_command(view, namespace=workflow_namespace()))}\n```"
     )
+
+
+def _broken(command: str) -> str:
+    """The same command over several lines: the Web UI's column is narrow, and it cuts what is longer."""
+    for option in ("--name", "--input", "--namespace"):
+        command = command.replace(f" {option} ", f" \\\n  {option} ")
+    return command.replace(', "', ',\n    "')
 
 
 def workflow_namespace() -> str:

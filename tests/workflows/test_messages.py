@@ -55,7 +55,8 @@ async def test_the_line_shown_in_the_current_details_answers_the_request(world: 
     assert view.digest in details
     assert view.id in details
     assert "| one | waiting |" in details
-    (line,) = [line for line in details.splitlines() if line.startswith("temporal workflow signal")]
+    _, block, _ = details.split("```", 2)
+    line = block.strip().replace("\\\n", " ")
     await temporal(world, *shlex.split(line)[1:])
     await world.decide(await world.awaiting(ApprovalKind.MILESTONE), "approve")
     report = await asyncio.wait_for(handle.result(), 30)
