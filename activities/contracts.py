@@ -57,8 +57,10 @@ class TargetReport(Record):
     baseline: ArtifactRef
     environment: str
     gates: tuple[GateState, ...]
+    """Those that can judge a change: one that does not even end on the base commit is left out, with a warning."""
     sandbox: str
     """`bubblewrap`, or `none (SYNDIC_UNSAFE_COMMANDS=1)`."""
+    warnings: tuple[str, ...] = ()
 
 
 class OpenBudget(Record):

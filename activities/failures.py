@@ -25,6 +25,7 @@ _SECRET = re.compile(
 
 _FINAL: tuple[tuple[type[Exception], str], ...] = (
     (agent.RepositoryError, "InvalidRepository"),
+    (agent.ProjectUsedError, "InvalidBrief"),
     (agent.SetupFailedError, "SetupFailed"),
     (agent.SandboxMissingError, "SandboxMissing"),
     (agent.DivergenceError, "Divergence"),

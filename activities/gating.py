@@ -15,6 +15,9 @@ from agents.scope import refusal_to_write
 from agents.target import Baseline, Environment, GateResult, GateSpec
 from ledger.vocabulary import ArtifactRef
 
+NOT_RUN = frozenset({126, 127})
+"""Exit codes for a program that is not there or cannot be started."""
+
 Feedbacks = tuple[Feedback, ...]
 
 
@@ -88,6 +91,28 @@ class Gatekeeper:
             tree, setup=setup, cache=self._deps.layout.environments(), sandbox=self._deps.sandbox, uv=None
         )
         return environment.model_copy(update={"setup": setup})
+
+
+def can_judge(result: GateResult) -> bool:
+    """Whether a gate came to an end before any change; one that never does lets everything pass."""
+    return result.exit_code is not None and result.exit_code not in NOT_RUN
+
+
+def cautions(baseline: Baseline) -> tuple[str, ...]:
+    """What a person should know of the target before the work."""
+    idle = (result for result in baseline.gates if not can_judge(result))
+    return (*baseline.environment.warnings, *(_caution(result) for result in idle))
+
+
+def _caution(result: GateResult) -> str:
+    gate, said = result.gate, " ".join(result.tail.split())[-300:]
+    if result.exit_code is None:
+        why = (
+            f"did not end within its {gate.timeout_s} s or other limits; give it a larger `timeout_s`, or leave it out"
+        )
+    else:
+        why = f"cannot be run here (exit code {result.exit_code}: {said}); correct its `run`"
+    return f"gate {gate.name} judges nothing: before any change it {why}, under `gates:` in the brief"
 
 
 async def load_baseline(deps: AgentDeps, reference: ArtifactRef) -> Baseline:

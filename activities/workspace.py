@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 from temporalio import activity
 
@@ -27,14 +28,19 @@ from activities.contracts import (
 )
 from activities.entries import entry
 from activities.failures import translated
-from activities.gating import Gatekeeper, Measured, scope_feedback
+from activities.gating import Gatekeeper, Measured, can_judge, cautions, scope_feedback
 from activities.heartbeat import beating
 from activities.merging import Merger
+from agents.errors import ProjectUsedError, RepositoryError
 from agents.git import Changes, GitStore
 from agents.runner import AgentDeps
 from ledger import events
+from ledger.errors import KeyConflictError
 from ledger.store import NewEntry
 from ledger.vocabulary import ArtifactRef, project_branch, project_scope
+
+LAST_ENTRIES = 100
+"""A project's closing stands at the end of its chain; only late answers of providers come after it."""
 
 DIFF_BYTES = 200_000
 """A longer diff is cut, with a marker, before judges and people see it."""
@@ -55,6 +61,7 @@ class Workspaces(WorkspaceActivities):
         """Fetch the repository into the project's store; a second run keeps the first one's commit."""
         async with beating():
             with translated():
+                await self._refuse_used(request.project)
                 git = self._git(request.project)
                 await git.create()
                 if await git.head(project_branch(request.project)) is None:
@@ -71,12 +78,22 @@ class Workspaces(WorkspaceActivities):
                     autonomy=request.autonomy,
                     budget_usd=request.budget_usd,
                 )
-                written = await self._deps.store.record([entry(request.project, "project_opened", body)])
+                try:
+                    written = await self._deps.store.record([entry(request.project, "project_opened", body)])
+                except KeyConflictError as error:
+                    raise ProjectUsedError(request.project, "was begun with another brief or commit") from error
                 opened = events.ProjectOpened.model_validate(written[0].body)
                 if await git.head(project_branch(request.project)) is None:
                     await git.create_branch(project_branch(request.project), opened.commit)
                 await self._deps.store.open_budget(project_scope(request.project), request.budget_usd)
         return ProjectOpened(commit=opened.commit, base=opened.base, warnings=fetched.warnings, models=self._models)
+
+    async def _refuse_used(self, project: str) -> None:
+        """What was closed is not opened again: its runs would be served from the journal, its merges stand already."""
+        head = await self._deps.store.head(project)
+        last = await self._deps.store.entries(project, after=max(0, head.seq - LAST_ENTRIES))
+        if any(item.kind == "project_closed" for item in last):
+            raise ProjectUsedError(project, "belongs to a project that has ended")
 
     @activity.defn(name="prepare_target")
     async def prepare_target(self, request: PrepareTarget) -> TargetReport:
@@ -97,8 +114,9 @@ class Workspaces(WorkspaceActivities):
         return TargetReport(
             baseline=reference,
             environment=baseline.environment.kind,
-            gates=tuple(result.state() for result in baseline.gates),
+            gates=tuple(result.state() for result in baseline.gates if can_judge(result)),
             sandbox=self._deps.sandbox.name,
+            warnings=cautions(baseline),
         )
 
     @activity.defn(name="open_workspace")
@@ -144,7 +162,10 @@ class Workspaces(WorkspaceActivities):
             with translated():
                 git = self._git(request.project)
                 commit = await git.resolve(request.branch)
-                await git.push(request.repository, request.branch)
+                try:
+                    await git.push(request.repository, request.branch)
+                except RepositoryError as error:
+                    raise RepositoryError(f"{error}. {_by_hand(git.path, request.branch)}") from error
                 body = events.BranchDelivered(
                     branch=request.branch, commit=commit, repository=request.repository, pushed=True
                 )
@@ -161,6 +182,10 @@ class Workspaces(WorkspaceActivities):
         content = text.encode()
         digest = await self._deps.store.put_artifact(content, media_type)
         return ArtifactRef(name=name, digest=digest, media_type=media_type, size=len(content))
+
+
+def _by_hand(store: Path, branch: str) -> str:
+    return f"Nothing is lost; bring it in from your repository with: git fetch {store} {branch}:{branch}"
 
 
 def _gates_json(measured: Measured) -> str:

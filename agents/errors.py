@@ -17,6 +17,15 @@ class RepositoryError(AgentError):
     """The repository cannot be used; the message says why and what to do."""
 
 
+class ProjectUsedError(AgentError):
+    """A project of this id is on the record already; a record is never begun again."""
+
+    def __init__(self, project: str, why: str) -> None:
+        super().__init__(
+            f"project id {project!r} {why}, and its record stays; choose another project_id, or leave it out"
+        )
+
+
 class GitError(AgentError):
     """A git command on our own store failed, which no repository should be able to cause."""
 

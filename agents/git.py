@@ -101,10 +101,18 @@ class GitStore:
             found = sources.locate(source)
             commit, base = await sources.find_commit(found, ref)
             await sources.copy_in(self.path, found, commit, await self._bases())
-            warnings = _dirt(await self._uncommitted(found))
+            warnings = await self.uncommitted(source)
         warnings += await sources.inspect(self.path, commit)
         await git(self.path, "update-ref", f"{_BASES}/{commit}", commit)
         return Fetched(commit, base, warnings)
+
+    async def uncommitted(self, source: str) -> tuple[str, ...]:
+        """A warning where a folder's checkout holds changes that are in no commit."""
+        try:
+            found = sources.locate(source)
+            return _dirt(await sources.uncommitted(self.path, found, (await sources.find_commit(found, None))[0]))
+        except (GitError, RepositoryError, OSError):
+            return ()  # no HEAD, or an index this git cannot read: the warning is a courtesy
 
     async def resolve(self, rev: str) -> str:
         """Full object id of a revision of the store; raises GitError where there is none."""
@@ -264,12 +272,6 @@ class GitStore:
     async def _bases(self) -> list[str]:
         answer = await git(self.path, "for-each-ref", "--format=%(objectname)", _BASES)
         return answer.text.split()
-
-    async def _uncommitted(self, source: sources.Source) -> tuple[str, ...]:
-        try:
-            return await sources.uncommitted(self.path, source, (await sources.find_commit(source, None))[0])
-        except (GitError, RepositoryError, OSError):
-            return ()  # no HEAD, or an index this git cannot read: the warning is a courtesy
 
 
 def _dirt(paths: tuple[str, ...]) -> tuple[str, ...]:

@@ -44,7 +44,8 @@ def dearest_price(model: str, rates: Mapping[str, Any]) -> Price:
     """
     if not any(name.startswith(_PROMPT_RATES) for name in rates):
         raise UnpricedModelError(
-            f"the price of model {model} is not known, so no upper bound can be reserved; give its price or choose another"
+            f"the price of model {model} is not known, so no upper bound can be reserved; "
+            "name one of LiteLLM's models as provider/model, under `models:` in the brief or in SYNDIC_MODELS"
         )
     return Price(
         prompt=_dearest(rates, _PROMPT_RATES),

@@ -50,6 +50,8 @@ class AgentOutcome(Record):
     kind: OutcomeKind
     thread: str
     summary: str
+    failure: str | None = None
+    """Type of the error that ended the run where no retry can mend it, such as `NoModelKey`."""
     result: dict[str, Json] = {}
     artifact: ArtifactRef | None = None
     question: str | None = None

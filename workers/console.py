@@ -72,7 +72,7 @@ def run_work(work: Coroutine[Any, Any, T]) -> T:
 def _log_to_stderr() -> None:
     """Warnings only, and never on stdout, which belongs to the answer."""
     structlog.configure(
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # the stream of the moment, not of this call
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
     )
 

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
-from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -82,7 +87,7 @@ async def start_project(client: Client, spec: ProjectSpec, project: str) -> None
     """Start the project's workflow.
 
     Raises:
-        CommandError: A project of that id is running.
+        CommandError: A project of that id is running, or has ended with a report.
     """
     try:
         await client.start_workflow(
@@ -91,12 +96,17 @@ async def start_project(client: Client, spec: ProjectSpec, project: str) -> None
             id=project_workflow_id(project),
             task_queue=WORKFLOW_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
             search_attributes=TypedSearchAttributes([SearchAttributePair(PROJECT, project)]),
             static_summary=spec.goal.splitlines()[0][:180],
         )
     except WorkflowAlreadyStartedError:
+        running = (await client.get_workflow_handle(project_workflow_id(project)).describe()).status
+        state = (
+            "is running already" if running is WorkflowExecutionStatus.RUNNING else "has ended, and its record stays"
+        )
         raise CommandError(
-            f"project {project} is running already; see `syndic status {project}`, or leave project_id out for a new one"
+            f"project {project} {state}; see `syndic status {project}`, or choose another project_id (or none) for a new one"
         ) from None
 
 

@@ -95,7 +95,8 @@ class Crew:
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
-            return AgentOutcome(kind=OutcomeKind.FAILED, thread=thread, summary=cause_of(error))
+            failure = error.cause.type if isinstance(error.cause, ApplicationError) else None
+            return AgentOutcome(kind=OutcomeKind.FAILED, thread=thread, summary=cause_of(error), failure=failure)
 
     async def _pause_known(self) -> bool:
         """Whether the pause that an agent met has been told to this workflow too."""
@@ -155,8 +156,7 @@ def cause_of(error: BaseException) -> str:
     """The innermost message of a failed activity or child, in one bounded line."""
     while isinstance(error, Exception) and isinstance(error.__cause__, Exception):
         error = error.__cause__
-    name = f"{error.type}: " if isinstance(error, ApplicationError) and error.type else ""
-    return f"{name}{error}"[:600]
+    return str(error)[:600]  # of an ApplicationError this begins with its type
 
 
 def _failed(outcome: AgentOutcome, reason: str) -> AgentOutcome:

@@ -33,6 +33,9 @@ from workflows.repair import Ladder, Level
 
 Document = TypeVar("Document", bound=Record)
 
+NO_MODEL_KEY = "NoModelKey"
+"""What no other agent and no feedback mends: only another model, or a key where the workers run."""
+
 
 class Ended(Exception):
     """The project ends here, for a reason that a person can read."""
@@ -187,6 +190,8 @@ class Planning:
             answer, faults = _validated(outcome, model, check)
             if answer is not None:
                 return answer, outcome
+            if outcome.failure == NO_MODEL_KEY and ladder.chain_offset >= len(chain) - 1:
+                raise Ended(f"{name}: {outcome.summary}")
             failure = (Feedback(source="validation", text=faults),)
             attempt += 1
             await self._repair(ladder, name, failure)

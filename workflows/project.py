@@ -141,6 +141,7 @@ class Project(Intake):
         self.opened = True
         self.warnings += opened.warnings
         target = await opening.prepare_target(self, self.spec, opened.commit)
+        self.warnings += target.warnings
         if not target.gates:
             self.warnings.append(NO_GATES)
         if not target.sandbox.startswith("bubblewrap"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +14,9 @@ from ledger.vocabulary import Autonomy, Json, Mode, Phase, project_branch, proje
 from workers.briefs import BriefError, derive_project_id, is_brief, parse_minutes, parse_spec, read_brief
 from workers.console import FAILED, USAGE, CommandError, emit, give_up, run_work, say, show
 from workflows.contracts import ProjectReport, ProjectSpec, StatusView
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
 
 Project = Annotated[str, typer.Argument(help="Project id.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
@@ -124,6 +128,7 @@ def _repository(named: Json) -> Json:
 async def _check_repository(spec: ProjectSpec) -> None:
     """Find out now what the first activity would find out: no repository, no commit, no such base."""
     from agents.errors import RepositoryError
+    from agents.git import GitStore
     from agents.git_source import checked_out_branch, find_commit, locate, remote_url
 
     if remote_url(spec.repository):
@@ -132,6 +137,11 @@ async def _check_repository(spec: ProjectSpec) -> None:
     await find_commit(source, spec.base)
     if spec.base is None and await checked_out_branch(source) is None:
         say("note: HEAD is detached; the work starts at that commit")
+    with TemporaryDirectory(prefix="syndic-look-") as folder:
+        store = GitStore(Path(folder) / "repo.git")
+        await store.create()
+        for warning in await store.uncommitted(spec.repository):
+            say(f"note: {warning}")
     branch = project_branch(str(spec.project_id))
     try:
         await find_commit(source, branch)
@@ -178,8 +188,14 @@ async def _follow(session: object, project: str, *, to_stderr: bool) -> ProjectR
 
     assert isinstance(session, Session)
     async with open_feed(session.addresses) as feed:
-        with open_view(session, Console(stderr=to_stderr)) as view:
-            return await follow(Watcher(session, feed, project), view)
+        try:
+            with open_view(session, Console(stderr=to_stderr)) as view:
+                return await follow(Watcher(session, feed, project), view)
+        except asyncio.CancelledError:  # Ctrl-C
+            say(
+                f"project {project} goes on; see it with `syndic watch {project}`, stop it with `syndic cancel {project}`"
+            )
+            raise
 
 
 def _conclude(report: ProjectReport | None, as_json: bool) -> None:
@@ -191,7 +207,8 @@ def _conclude(report: ProjectReport | None, as_json: bool) -> None:
         emit(report)
     else:
         show("\n".join(closing_lines(report)))
-    if report.state is not Phase.DONE:
+    stranded = report.tasks_merged and report.branch is None  # the notes say why, and how to fetch it
+    if report.state is not Phase.DONE or stranded:
         raise typer.Exit(FAILED)
 
 
@@ -202,15 +219,30 @@ async def _status(project: str, as_json: bool) -> None:
     client = (await open_session()).client
     view = await operations.status(client, project)
     tasks = await operations.board(client, project, view.sprint)
+    failure, warnings = await _ending(client, project)
     if as_json:
         document: dict[str, Json] = view.model_dump(mode="json")
-        emit({**document, "tasks": [task.model_dump(mode="json") for task in tasks]})
+        more = {"failure": failure, "warnings": list(warnings)}
+        emit({**document, "tasks": [task.model_dump(mode="json") for task in tasks], **more})
         return
-    show(_headline(view))
+    show(_headline(view) if failure is None else failure)
     for task in tasks:
         show(f"  {task.id:<24} {task.state.value:<14} {task.agent or '-':<20} {task.title}")
     for request in view.awaiting:
         show(f"  waits for you: {request.id} ({request.kind.value}) {request.summary}: syndic approve {request.id}")
+    for warning in warnings:
+        show(f"  note: {warning}")
+
+
+async def _ending(client: Client, project: str) -> tuple[str | None, tuple[str, ...]]:
+    """Why a project ended without a report, and the warnings of one that has a report."""
+    from workers import operations
+
+    try:
+        report = await operations.outcome(client, project)
+    except CommandError as error:
+        return str(error), ()
+    return None, report.warnings if report else ()
 
 
 def _headline(view: StatusView) -> str:
