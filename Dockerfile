@@ -1,6 +1,6 @@
 # Workers of Syndic. The embedded servers stay out: a container finds its servers by address.
 FROM python:3.11.14-slim-bookworm AS build
-RUN pip install --no-cache-dir "uv>=0.9"
+RUN pip install --no-cache-dir uv==0.13.8
 WORKDIR /src
 COPY pyproject.toml uv.lock README.md LICENSE ./
 COPY workers workers

@@ -10,12 +10,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 import structlog
-from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionRequest
+from temporalio.api.deployment.v1 import WorkerDeploymentVersion as VersionMessage
+from temporalio.api.workflowservice.v1 import (
+    DescribeWorkerDeploymentVersionRequest,
+    SetWorkerDeploymentCurrentVersionRequest,
+)
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.service import RPCError, RPCStatusCode
 
 from workers.errors import WorkersError
+from workers.queues import QUEUES
 
 PACKAGES = ("workers", "workflows", "activities", "agents", "ledger")
 DEPLOYMENT = "syndic"
@@ -68,12 +73,13 @@ def build_id() -> str:
 async def set_current_version(
     client: Client, deployment: str, build: str, *, within: timedelta = timedelta(seconds=60)
 ) -> None:
-    """Make a build the deployment's current version as soon as its pollers are known to the server.
+    """Make a build the deployment's current version as soon as the server knows pollers of it on every task queue.
 
-    Without a current version nothing is dispatched to versioned workers.
+    Without a current version nothing is dispatched to versioned workers; with one that lacks a queue, work for that queue
+    would wait for ever.
 
     Raises:
-        DeploymentError: no poller of that build appeared in time.
+        DeploymentError: not all pollers of that build appeared in time.
     """
     request = SetWorkerDeploymentCurrentVersionRequest(
         namespace=client.namespace, deployment_name=deployment, build_id=build, identity="syndic"
@@ -81,16 +87,29 @@ async def set_current_version(
     deadline = asyncio.get_running_loop().time() + within.total_seconds()
     while True:
         try:
-            await client.workflow_service.set_worker_deployment_current_version(request)
+            missing = set(QUEUES) - await _polled_queues(client, deployment, build)
+            if not missing:
+                await client.workflow_service.set_worker_deployment_current_version(request)
+                log.info("deployment_version_current", deployment=deployment, build_id=build)
+                return
+            reason = f"nobody polls {', '.join(sorted(missing))}"
         except RPCError as error:
             if not _is_worth_waiting_for(error):
                 raise DeploymentError(f"{deployment}:{build} cannot become current: {error}") from error
-            if asyncio.get_running_loop().time() > deadline:
-                raise DeploymentError(f"no worker of {deployment}:{build} polls: {error}") from error
-            await asyncio.sleep(0.1)
-        else:
-            log.info("deployment_version_current", deployment=deployment, build_id=build)
-            return
+            reason = str(error)
+        if asyncio.get_running_loop().time() > deadline:
+            raise DeploymentError(f"not all workers of {deployment}:{build} poll: {reason}")
+        await asyncio.sleep(0.1)
+
+
+async def _polled_queues(client: Client, deployment: str, build: str) -> set[str]:
+    found = await client.workflow_service.describe_worker_deployment_version(
+        DescribeWorkerDeploymentVersionRequest(
+            namespace=client.namespace,
+            deployment_version=VersionMessage(deployment_name=deployment, build_id=build),
+        )
+    )
+    return {queue.name for queue in found.worker_deployment_version_info.task_queue_infos}
 
 
 def _is_worth_waiting_for(error: RPCError) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Coroutine
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -51,7 +52,11 @@ def worker(
 
 def migrate() -> None:
     """Bring the database's schema and Temporal's search attributes up to this build. Safe to run again."""
-    _perform(_migrate(load_settings()))
+    from workers.telemetry import configure_logging
+
+    settings = load_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    _perform(_migrate(settings))
     say("schema and search attributes are up to date")
 
 
@@ -73,19 +78,24 @@ async def _migrate(settings: Settings) -> None:
 def rollout(
     build_id: Annotated[str, typer.Option(help="Build id to make current.")],
     deployment: Annotated[str, typer.Option(help="Worker Deployment name.")] = "syndic",
+    within: Annotated[float, typer.Option(help="Seconds to wait for workers.", min=0)] = 60,
 ) -> None:
-    """Make a build the deployment's current version once its workers poll.
+    """Make a build the deployment's current version once its workers poll every task queue.
 
     The same as `temporal worker deployment set-current-version`, with waiting.
     """
     from workers.client import connect
     from workers.deployment import deployment_version, set_current_version
     from workers.stack.addresses import resolve
+    from workers.telemetry import configure_logging
+
+    settings = load_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    deployment_version(deployment, build_id)
 
     async def run() -> None:
-        deployment_version(deployment, build_id)
-        client = await connect(resolve(load_settings()))
-        await set_current_version(client, deployment, build_id)
+        client = await connect(resolve(settings))
+        await set_current_version(client, deployment, build_id, within=timedelta(seconds=within))
 
     _perform(run())
     say(f"{deployment}:{build_id} is current")
