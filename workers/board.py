@@ -170,7 +170,7 @@ class LiveBoard:
 
     def show(self, snapshot: Snapshot) -> None:
         """Redraw."""
-        self._events.extend(line for event in snapshot.events if (line := event_line(event)))
+        self._events.extend(line for event in snapshot.events if is_news(event) and (line := event_line(event)))
         self._live.update(render(self._session, snapshot, list(self._events)), refresh=True)
 
     def say(self, text: str, style: str | None = None) -> None:

@@ -94,6 +94,12 @@ def chain(events: list[tuple[str, float, dict[str, Any]]]) -> Iterator[Entry]:
         yield entry
 
 
+def quality(passed: bool) -> Step:
+    content = {"gate": "tests", "passed": passed, "failures": [] if passed else ["tests/test_levels.py::test_due"]}
+    result = {"ok": True, "content": json.dumps(content)}
+    return step(2, StepKind.TOOL, result, task="sprint").model_copy(update={"name": "run_gate"})
+
+
 def step(ordinal: int, kind: StepKind, result: Any, task: str = "bob-task") -> Step:
     return Step(
         thread=f"demo/s1/{task}/engineer-1", ordinal=ordinal, sub=0, kind=kind, name="x", request_digest="",
@@ -113,7 +119,7 @@ def evidence(events: list[tuple[str, float, dict[str, Any]]] | None = None) -> E
         project="demo",
         branch="syndic/demo",
         entries=entries,
-        steps=[step(0, StepKind.INPUT, {"documents": [{"name": "report", "text": REPORT}]}), asked],
+        steps=[step(0, StepKind.INPUT, {"documents": [{"name": "report", "text": REPORT}]}), asked, quality(True)],
         before_kill={(asked.thread, 1, 0): asked},
         interrupted=frozenset({asked.thread}),
         artifacts={"base": json.dumps(baseline).encode()},
@@ -147,7 +153,7 @@ def test_a_run_that_shows_everything_proves_everything() -> None:
         ("run_started", {"epoch": 2}, "the worker was killed, and no journaled model call was made again"),
         ("repair_chosen", {}, "a gate failed and the work was repaired"),
         ("gates_reported", {"passed": False}, "a gate failed and the work was repaired"),
-        ("gates_reported", {"passed": True}, "a red test is green"),
+        ("gates_reported", {"passed": True}, "a gate failed and the work was repaired"),
         ("target_prepared", {}, "a red test is green"),
     ],
 )
@@ -167,7 +173,7 @@ def test_runs_one_after_the_other_do_not_overlap() -> None:
 
 def test_a_call_that_was_made_again_after_the_kill_is_found() -> None:
     again = step(1, StepKind.MODEL, {"text": "hello again"})
-    seen = replace(evidence(), steps=[again])
+    seen = replace(evidence(), steps=[again, quality(True)])
     assert "the worker was killed, and no journaled model call was made again" in missing(seen)
 
 
@@ -204,3 +210,15 @@ def test_two_agents_are_at_work_once_each_has_done_a_step_and_until_one_ends() -
     story = [started("ada", 0), started("bob", 0), tool("ada"), tool("bob"), finished("ada", 3)]
     counts = [len(at_work(list(chain(story[:length])))) for length in range(6)]
     assert counts == [0, 0, 0, 1, 2, 1]
+
+
+def test_a_task_whose_branch_lacks_the_repair_does_not_speak_for_the_whole() -> None:
+    late = gates(3, True, 14)
+    late[2]["gates"] = {"tests": False}  # no worse than the baseline, and still red
+    assert missing(evidence([*STORY, late])) == []
+
+
+def test_a_test_that_is_red_with_everything_merged_is_found() -> None:
+    steps = [one for one in evidence().steps if one.name != "run_gate"]
+    assert missing(replace(evidence(), steps=[*steps, quality(False)])) == ["a red test is green"]
+    assert missing(replace(evidence(), steps=steps)) == ["a red test is green"]
