@@ -80,7 +80,7 @@ class Assignment(Record):
     """Globs (gitignore syntax) of the paths that may be changed."""
     acceptance: tuple[str, ...] = ()
     params: dict[str, Json] = {}
-    """Machine-readable hints of the plan, such as `{"intent": "repair", "tests": [...]}` or `{"intent": "tidy", "rules": [...]}`."""
+    """Machine-readable hints of the plan, such as `{"intent": "repair", "tests": [...]}`."""
     gates: tuple[GateState, ...] = ()
     documents: tuple[Document, ...] = ()
     feedback: tuple[Feedback, ...] = ()
