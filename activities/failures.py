@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from temporalio.exceptions import ApplicationError
 
 from agents import errors as agent
+from agents.disk import is_full
 from ledger import errors as ledger
 
 TEXT_LIMIT = 2_000
@@ -48,12 +49,14 @@ def translated() -> Iterator[None]:
     """Raise domain errors of the block as `ApplicationError`, their chain cut because it could carry a secret."""
     try:
         yield
-    except (agent.AgentError, ledger.LedgerError, ValidationError) as error:
+    except (agent.AgentError, ledger.LedgerError, ValidationError, OSError) as error:
         raise failure(error) from None
 
 
 def failure(error: Exception) -> ApplicationError:
     """The `ApplicationError` for a domain error."""
+    if isinstance(error, OSError) and is_full(error):
+        error = agent.DiskFullError(str(error.filename or "under the state folder"))
     for kind, name in _FINAL:
         if isinstance(error, kind):
             return ApplicationError(scrub(str(error)), type=name, non_retryable=True)

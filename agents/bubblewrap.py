@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from agents.disk import check_room
 from agents.execution import Completed, Limits, all_pids, execute, limited
 from agents.registry_proxy import RELAY, Policy, registry_proxy
 
@@ -120,10 +121,13 @@ class Bubblewrap:
                 *("--remount-ro", "/", "--chdir", str(cwd.absolute()), "--", *limited(argv, limits)),
             ]
             variables = base_variables(HOME, _TEMPORARY) | (_index_variables() if network else {}) | dict(env or {})
-            return await execute(
+            done = await execute(
                 command, cwd=Path("/"), env=variables, limits=limits, members=_namespace_members,
                 pass_fds=list(files.values()),
             )  # fmt: skip
+        if done.exit_code != 0:
+            check_room(writable)
+        return done
 
 
 def _toolchain(network: bool) -> list[str]:

@@ -30,6 +30,13 @@ class GitError(AgentError):
     """A git command on our own store failed, which no repository should be able to cause."""
 
 
+class DiskFullError(AgentError):
+    """The disk is full."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(f"the disk is full ({where}); free space, and the work goes on by itself")
+
+
 class BranchMovedError(AgentError):
     """The branch is no longer where it was expected; read it again and decide anew."""
 

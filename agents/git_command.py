@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.errors import GitError, RepositoryError
+from agents.disk import says_full
+from agents.errors import DiskFullError, GitError, RepositoryError
 from agents.processes import start
 
 _OFF = (
@@ -119,6 +120,8 @@ async def git(
             process.kill()
             await process.wait()
     if output.code not in accept and not output.truncated:
+        if says_full(output.stderr):
+            raise DiskFullError(f"git {arguments[0]} in {work_tree or git_dir}")
         raise GitError(
             f"git {arguments[0]} ended with exit code {output.code}: {output.stderr.strip() or 'no message'}"
         )

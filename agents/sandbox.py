@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from agents.bubblewrap import Bubblewrap, base_variables, interpreter_paths, registry_variables
+from agents.disk import check_room
 from agents.errors import SandboxMissingError
 from agents.execution import Completed, Limits, all_pids, execute, limited
 
@@ -51,6 +52,7 @@ class Sandbox(Protocol):
 
         Raises:
             SandboxMissingError: Programs cannot be confined here.
+            DiskFullError: It failed, and there is no room left where it may write.
         """
         ...
 
@@ -68,7 +70,10 @@ class Unconfined:
         limits = limits or Limits()
         with tempfile.TemporaryDirectory(prefix="syndic-home-", ignore_cleanup_errors=True) as home:
             variables = base_variables(home, home) | (registry_variables() if network else {}) | dict(env or {})
-            return await execute(limited(argv, limits), cwd=cwd, env=variables, limits=limits, members=_session_members)
+            done = await execute(limited(argv, limits), cwd=cwd, env=variables, limits=limits, members=_session_members)
+        if done.exit_code != 0:
+            check_room(writable)
+        return done
 
 
 class Refusing:

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import structlog
 from pydantic import BaseModel, ConfigDict
 
-from agents.errors import AgentError, PathEscapeError, SandboxMissingError
+from agents.disk import is_full
+from agents.errors import AgentError, DiskFullError, PathEscapeError, SandboxMissingError
 from agents.tools.base import ToolContext, ToolResult
 from ledger.vocabulary import Json
 
@@ -49,19 +50,21 @@ def failure(error: str, hint: str = "") -> ToolResult:
 
 
 def guarded(run: Run[A]) -> Run[A]:
-    """Turn what a tool raises into a failure that the model reads; only a missing sandbox and cancellation pass."""
+    """Turn what a tool raises into a failure that the model reads; only what the machine lacks and cancellation pass."""
 
     @wraps(run)
     async def call(context: ToolContext, arguments: A) -> ToolResult:
         try:
             return await run(context, arguments)
-        except SandboxMissingError:
+        except (SandboxMissingError, DiskFullError):
             raise
         except PathEscapeError as error:
             return failure(str(error), "name a path inside the worktree, relative to it")
         except AgentError as error:
             return failure(str(error))
         except OSError as error:
+            if is_full(error):
+                raise DiskFullError(_base_name(error)) from error
             return failure(f"{error.strerror or type(error).__name__}: {_base_name(error)}", "look with list_files")
         except Exception as error:  # a defect of the tool must not end the agent's run, but must not be silent either
             log.exception("tool_failed", tool=run.__name__)
