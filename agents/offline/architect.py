@@ -9,11 +9,12 @@ from agents.assignments import Plan, PlannedSprint, PlannedTask, Requirements
 from agents.offline import units
 from agents.offline.clues import path_of
 from agents.offline.facts import Facts, find_lint, find_repairs
+from agents.offline.handwork import can_mend
 from agents.offline.hygiene import is_plain_text
 from agents.offline.intents import ANALYZE, REPAIR, TIDY, read_goal
 from agents.offline.papers import find
 from agents.offline.paths import is_python, is_source, module_of, slug
-from agents.offline.reading import count_rules, gates_of, list_files
+from agents.offline.reading import count_rules, gates_of, is_wanted, list_files
 from agents.offline.remains import is_replan, plan_remains
 from agents.offline.script import Desk, End, Script, finish
 from agents.offline.wishes import Wishes, read_wishes
@@ -151,9 +152,12 @@ def _tidy_tasks(facts: Facts, others: list[PlannedTask]) -> list[PlannedTask]:
     by_path: dict[str, list[dict[str, Any]]] = {}
     for finding in facts.lint.findings:
         path = str(finding["path"])
-        if is_source(path) and in_scope(facts.scope, path) and str(finding.get("code")) not in facts.wishes.rules:
+        code = str(finding.get("code"))
+        wanted = is_wanted(code, facts.lint.configured or bool(facts.lint.refused)) and code not in facts.wishes.rules
+        if wanted and is_source(path) and in_scope(facts.scope, path):
             by_path.setdefault(path, []).append(finding)
-    found = units.split(p for p in by_path if in_scope(_without(("**",), facts.wishes.paths), p))
+    hopeful = [path for path, rows in by_path.items() if any(_can_mend(row) for row in rows)]
+    found = units.split(p for p in hopeful if in_scope(_without(("**",), facts.wishes.paths), p))
     tasks = [_tidy_task(unit, by_path, others, facts) for unit in found]
     if not any(is_python(path) for path in facts.files):
         tasks.extend(_hygiene_tasks(facts))
@@ -181,6 +185,10 @@ def _tidy_task(
         priority=50,
         params={"intent": TIDY, "rules": sorted(counts), "paths": list(unit.files[:100])},
     )
+
+
+def _can_mend(finding: dict[str, Any]) -> bool:
+    return bool(finding.get("fixable", True)) or can_mend(str(finding.get("code")))
 
 
 def _meets(scope: tuple[str, ...], glob: str) -> bool:

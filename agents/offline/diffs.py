@@ -12,9 +12,10 @@ _HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 
 @dataclass
 class Block:
-    """Neighbouring changed lines: `added` stand at line `start` of the new file, where `removed` stood before."""
+    """Neighbouring changed lines: `added` stand at line `start` of the new file, `removed` at line `before` of the old one."""
 
     start: int
+    before: int
     removed: list[str] = field(default_factory=list[str])
     added: list[str] = field(default_factory=list[str])
 
@@ -40,6 +41,13 @@ class FileDiff:
     def removed(self) -> list[str]:
         return [line for block in self.blocks for line in block.removed]
 
+    def forward(self, path: str) -> tuple[Edit, ...]:
+        """Edits that make the changes, for a file at `path` that still is as it was before."""
+        return tuple(
+            Edit(path, b.before, b.before + len(b.removed) - 1, "".join(line + "\n" for line in b.added))
+            for b in self.blocks
+        )
+
     def reverse(self) -> tuple[Edit, ...]:
         """Edits that take the changes back, for a file that still is as the diff left it."""
         return tuple(
@@ -52,8 +60,7 @@ def parse_diff(text: str) -> list[FileDiff]:
     """The files of a unified diff as `git diff` writes it, prefixes `a/` and `b/` stripped."""
     files: list[FileDiff] = []
     current: FileDiff | None = None
-    left = (0, 0)
-    at = 0
+    left, at = (0, 0), (0, 0)
     block: Block | None = None
     for line in text.split("\n"):
         if current is not None and left != (0, 0):
@@ -63,28 +70,31 @@ def parse_diff(text: str) -> list[FileDiff]:
             current, block = _from_header(line), None
             files.append(current)
         elif match := _HUNK.match(line):
-            left, at, block = (int(match[2] or 1), int(match[4] or 1)), int(match[3]), None
-            at += int(match[4] or 1) == 0
+            left, block = (int(match[2] or 1), int(match[4] or 1)), None
+            # A side without lines is named by the line before it.
+            at = int(match[1]) + (left[0] == 0), int(match[3]) + (left[1] == 0)
         else:
             current = _header_line(files, current, line)
     return files
 
 
 def _body_line(
-    current: FileDiff, line: str, left: tuple[int, int], at: int, block: Block | None
-) -> tuple[tuple[int, int], int, Block | None]:
-    """One line of a hunk; `left` counts the old and the new lines still to come."""
+    current: FileDiff, line: str, left: tuple[int, int], at: tuple[int, int], block: Block | None
+) -> tuple[tuple[int, int], tuple[int, int], Block | None]:
+    """One line of a hunk; `left` counts the old and the new lines still to come, `at` says where they are."""
     old, new = left
     mark, text = line[:1], line[1:]
     if mark == "\\":
         return left, at, block
     if mark in "+-" and mark:
         if block is None:
-            block = Block(at)
+            block = Block(start=at[1], before=at[0])
             current.blocks.append(block)
         (block.added if mark == "+" else block.removed).append(text)
-        return ((old, new - 1), at + 1, block) if mark == "+" else ((old - 1, new), at, block)
-    return (max(old - 1, 0), max(new - 1, 0)), at + 1, None
+        if mark == "+":
+            return (old, new - 1), (at[0], at[1] + 1), block
+        return (old - 1, new), (at[0] + 1, at[1]), block
+    return (max(old - 1, 0), max(new - 1, 0)), (at[0] + 1, at[1] + 1), None
 
 
 def _from_header(line: str) -> FileDiff:

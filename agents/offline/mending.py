@@ -12,6 +12,7 @@ from agents.assignments import Evidence, WorkResult
 from agents.offline.clues import path_of
 from agents.offline.conversation import Call, Result
 from agents.offline.diffs import FileDiff, parse_diff
+from agents.offline.formatting import format_changed
 from agents.offline.papers import diff_of
 from agents.offline.paths import is_python, is_source, module_of
 from agents.offline.reading import gates_of, list_files, read_files, run_lint
@@ -64,6 +65,7 @@ def mend(desk: Desk) -> Script:
     if not case.passed:
         yield from _take_back(desk, case)
     yield from _sort_imports(desk, case)
+    yield from format_changed(desk, _changed(desk, case))
     return _closing(desk, case)
 
 

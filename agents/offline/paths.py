@@ -11,7 +11,9 @@ _DOCUMENT = re.compile(
     r"(^|/)(readme|changelog|changes|history|contributing|security|authors|todo)[^/]*$", re.IGNORECASE
 )
 _TOP_TEXT = (".md", ".rst", ".txt", ".adoc")
-_SKIPPED = re.compile(r"(^|/)(\.git|\.tox|\.nox|\.venv|venv|node_modules|build|dist|__pycache__|_vendor|vendor)/")
+_SKIPPED = re.compile(
+    r"(^|/)(\.git|\.tox|\.nox|\.venv|venv|node_modules|build|dist|__pycache__|_vendor|vendor)/|^(docs?/|setup\.py$)"
+)
 
 
 def is_python(path: str) -> bool:
@@ -19,7 +21,10 @@ def is_python(path: str) -> bool:
 
 
 def is_source(path: str) -> bool:
-    """Python that a task may change: neither a test, nor what decides about gates, nor somebody else's."""
+    """Python that a task may change: neither a test, nor what decides about gates, nor somebody else's.
+
+    Build scripts and the settings of documentation are left alone too: no test would notice what a change breaks there.
+    """
     special = is_test_file(path) or is_gate_configuration(path)
     return is_python(path) and not special and not _SKIPPED.search(path)
 

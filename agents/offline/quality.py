@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agents.assignments import Finding, GateState, Report
+from agents.gate_parsers import MAX_FAILURES, per_file
 from agents.offline.conversation import Call, Result
 from agents.offline.papers import gate_results
 from agents.offline.script import Desk, Script, finish
@@ -44,15 +45,24 @@ def worse_than(before: GateState, after: dict[str, Any]) -> list[str]:
         if not new and before.passed and not after.get("passed"):
             return [f"{before.name} failed without naming a test"]
         return [f"{test} fails" for test in new]
-    counts = after.get("counts") or {}
-    more = [
-        f"{before.name}: {rule} {before.counts.get(rule, 0)} -> {count}"
-        for rule, count in counts.items()
-        if isinstance(count, int) and count > before.counts.get(rule, 0)
-    ]
+    if before.kind == "format":
+        return [f"{path} is not formatted" for path in failures if path not in before.failures]
+    more = _more_findings(before, failures, after.get("counts") or {})
     if not more and before.passed and not after.get("passed"):
         return [f"{before.name} passed before and fails now"]
-    return more if before.kind == "lint" else [m for m in more if not after.get("passed") and before.passed]
+    return more
+
+
+def _more_findings(before: GateState, failures: list[str], counts: dict[str, Any]) -> list[str]:
+    """Findings by file and rule, since lines move; by rule alone where the lists were cut."""
+    if max(len(before.failures), len(failures)) >= MAX_FAILURES:
+        return [
+            f"{before.name}: {rule} {before.counts.get(rule, 0)} -> {count}"
+            for rule, count in counts.items()
+            if isinstance(count, int) and count > before.counts.get(rule, 0)
+        ]
+    surplus = per_file(tuple(failures)) - per_file(before.failures)
+    return [f"{before.name}: {count} more {rule} in {path}" for (path, rule), count in sorted(surplus.items())]
 
 
 def _compared(before: GateState, after: dict[str, Any], worse: list[str]) -> str:

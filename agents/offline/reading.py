@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from agents.offline.conversation import Call, Result
 from agents.offline.script import Desk, Steps
 
 _LIST_LIMIT = 5000
+_PLAIN = {"F", "E", "W", "PIE", "SIM", "C"}
 _PARTS = 4
 """Pieces that a long file is read in at most."""
 
@@ -74,6 +76,16 @@ def run_lint(desk: Desk, say: str, paths: list[str] | None = None, rules: list[s
     return Lint(
         findings, dict(result.get("counts", {})), bool(result.get("configured", False)), truncated, result.error
     )
+
+
+def is_wanted(code: str, configured: bool) -> bool:
+    """Whether a rule may be mended at all.
+
+    Where the repository does not configure the linter, its defaults are nobody's wish: only plain mistakes and
+    simplifications are mended then, no newer syntax (the oldest Python in use is not known) and no order of imports.
+    """
+    letters = re.match(r"[A-Z]*", code)
+    return configured or (letters is not None and letters.group() in _PLAIN)
 
 
 def count_rules(findings: list[dict[str, Any]]) -> dict[str, int]:

@@ -8,6 +8,7 @@ from agents.assignments import Evidence, WorkResult
 from agents.offline.clues import by_module, name_of, path_of, read_hints
 from agents.offline.diffs import FileDiff, parse_diff
 from agents.offline.evidence import refused_lines
+from agents.offline.formatting import format_changed
 from agents.offline.imports import import_candidates
 from agents.offline.papers import diff_of
 from agents.offline.reading import gates_of, list_files, read_files
@@ -64,6 +65,7 @@ def repair(desk: Desk) -> Script:
             queue = [left, *queue] if left and left != group else queue
         else:
             queue = [part for part in _parts(group) if part not in queue] + queue
+    yield from format_changed(desk, [candidate.path for candidate in bench.applied])
     return _closing(desk, bench)
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from agents.assignments import Evidence, Report, WorkResult
 from agents.offline.conversation import Call, Result
+from agents.offline.formatting import format_changed
 from agents.offline.handwork import can_mend, edits_for
 from agents.offline.hygiene import cleaned, is_plain_text
 from agents.offline.mending import mend
 from agents.offline.papers import find_all
 from agents.offline.paths import is_source
-from agents.offline.reading import Lint, count_rules, list_files, read_files, run_lint
+from agents.offline.reading import Lint, count_rules, is_wanted, list_files, read_files, run_lint
 from agents.offline.script import Desk, End, Script, Steps, finish
 from agents.offline.source import Source
 from agents.offline.wishes import read_wishes
@@ -57,6 +58,7 @@ def tidy(desk: Desk) -> Script:
         yield from _mend_by_hand(desk, work)
         if (len(work.changed), count_rules(work.last)) == before:
             break
+    yield from format_changed(desk, work.changed)
     return _finished(desk, work)
 
 
@@ -68,8 +70,13 @@ def _lint(desk: Desk, say: str) -> Steps[Lint]:
         lint = yield from run_lint(desk, "I lint everything, since the named paths could not be linted.")
     wishes = read_wishes(desk.feedback)
     scope = (*desk.assignment.scope, *(f"!{path}" for path in sorted(wishes.paths)))
+    asked = [str(rule) for rule in desk.assignment.params.get("rules") or []]
     lint.findings = [
-        f for f in lint.findings if _may_mend(str(f["path"]), scope) and str(f.get("code")) not in wishes.rules
+        f
+        for f in lint.findings
+        if _may_mend(str(f["path"]), scope)
+        and (code := str(f.get("code"))) not in wishes.rules
+        and (is_wanted(code, lint.configured) or code in asked)
     ]
     return lint
 

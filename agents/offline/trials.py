@@ -39,15 +39,20 @@ def try_in_batches(desk: Desk, candidates: list[Candidate], tests: list[str], wh
         named = {f"c{outcome.tried + n:03d}": candidate for n, candidate in enumerate(batch, 1)}
         asked = [{"id": name, "edits": [e.as_json() for e in c.edits]} for name, c in named.items()]
         result = yield from desk.use(say, "try_patch", candidates=asked, tests=tests, suite=True)
-        outcome.tried += len(batch)
         if not result.ok:
             outcome.refused = result.error
             break
+        untried = [named[str(name)] for name in result.get("untried", []) if str(name) in named]
+        if len(untried) == len(batch):
+            outcome.refused = "the time for trying ran out before the first of them"
+            break
+        outcome.tried += len(batch) - len(untried)
+        waiting = [*untried, *waiting]
         for row in result.get("results", []):
             if isinstance(row, dict) and str(row.get("id")) in named:
                 _sort_in(outcome, named[str(row["id"])], row, tests)
-        if outcome.good:
-            break
+        if outcome.good or (outcome.partial and outcome.tried >= sum(_BATCHES) and len(tests) > 1):
+            break  # a patch that mends a part of the tests says that they have more than one cause
     outcome.good.sort(key=lambda c: (-c.score, c.path, c.line))
     return outcome
 

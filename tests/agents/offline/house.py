@@ -17,7 +17,7 @@ from typing import Any
 from agents.assignments import RESULTS, Assignment, GateState, Work
 from agents.gates import run_gate
 from agents.offline.maintainer import Draft, respond
-from agents.policy import Policy
+from agents.policy import DEFAULT_PROGRAMS, Policy
 from agents.sandbox import Bubblewrap
 from agents.target import Environment, EnvironmentKind, GateKind, GateSpec
 from agents.tools.base import ToolContext
@@ -27,6 +27,7 @@ from tests.agents.offline import mini
 
 TESTS = GateSpec(name="tests", kind=GateKind.TESTS, argv=("pytest", "-q"))
 LINT = GateSpec(name="lint", kind=GateKind.LINT, argv=("ruff", "check", "."))
+FORMAT = GateSpec(name="format", kind=GateKind.FORMAT, argv=("ruff", "format", "--check"))
 ENDS = {"finish", "refuse", "escalate", "hand_off"}
 ROLES = {
     Work.REQUIREMENTS: Role.PRODUCT_OWNER,
@@ -141,7 +142,7 @@ class House:
             environment=self.environment,
             gates=self.gates,
             scope=assignment.scope,
-            programs=frozenset(),
+            programs=DEFAULT_PROGRAMS,
             scratch=self.scratch,
         )
         policy = Policy.with_extensions(())

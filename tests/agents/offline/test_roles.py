@@ -12,7 +12,7 @@ import pytest
 from agents.assignments import Document, Feedback, Work
 from agents.offline.maintainer import respond
 from ledger.vocabulary import Role, Seat
-from tests.agents.offline.house import House, Run, opening
+from tests.agents.offline.house import FORMAT, House, Run, opening
 
 SHOP = {
     "pyproject.toml": '[tool.ruff.lint]\nselect = ["F", "UP", "SIM", "E7"]\n[tool.pytest.ini_options]\npythonpath = ["."]\n',
@@ -383,3 +383,31 @@ def test_without_an_assignment_it_says_what_it_is() -> None:
     draft = respond([{"role": "user", "content": "hello"}], [])
     assert "no language model" in draft.text
     assert draft.tool_calls == []
+
+
+async def test_a_patched_file_is_formatted_where_the_repository_has_a_formatter(tmp_path: Path) -> None:
+    house = House(tmp_path, gates=(FORMAT,))
+    house.write({
+        "pyproject.toml": '[tool.ruff.lint]\nselect = ["F", "UP"]\n[tool.ruff.format]\n',
+        "p/a.py": "from typing import List\n\n\ndef f(x: List[int],):\n    unused = 1\n    return x\n",
+        "p/b.py": "import os\n\nX = 1\n",
+    })  # fmt: skip
+    await house.baseline()
+    assert house.states[0].failures == ("p/a.py",)
+    run = await house.run(Work.CHANGE, params={"intent": "tidy", "paths": ["p/a.py", "p/b.py"]}, scope=("p/**",))
+    assert run.arguments["outcome"] == "changed"
+    assert "import os" not in (house.tree / "p/b.py").read_text()
+    assert "def f(x: list[int],):\n    return x\n" in (house.tree / "p/a.py").read_text(), "it was not formatted before"
+    assert (await house.check())[0].failures == ("p/a.py",)
+
+
+async def test_a_file_that_lost_its_format_gets_it_back(tmp_path: Path) -> None:
+    house = House(tmp_path, gates=(FORMAT,))
+    text = "import os\n\n\ndef f():\n    return 1\n"
+    settings = '[tool.ruff]\nline-length = 80\nlint.select = ["F", "UP"]\n[tool.ruff.format]\n'
+    house.write({"pyproject.toml": settings, "a.py": text})
+    await house.baseline()
+    assert house.states[0].passed
+    run = await house.run(Work.CHANGE, params={"intent": "tidy", "paths": ["a.py"]}, scope=("/*.py",))
+    assert run.used("run_program"), run.calls
+    assert (await house.check())[0].passed
