@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import structlog
@@ -21,58 +16,10 @@ from agents.models import ModelRequest
 from agents.pricing import Price
 from agents.vault import VaultAddress, VaultKeys
 from tests.agents.scripted import Says, scripted
+from tests.support.vault import KEY, PATH, TOKEN, FakeVault, serving
 
-TOKEN = "hvs.test-token-0123456789"
-KEY = "sk-vault-key-0123456789"
-PATH = "secret/syndic/models"
 WANTED = Wanted("openai/x", "openai", ("OPENAI_API_KEY",))
 REQUEST = ModelRequest(purpose="test", messages=({"role": "user", "content": "hello"},))
-
-
-@dataclass
-class FakeVault:
-    url: str = ""
-    fields: dict[str, str] = field(default_factory=lambda: {"OPENAI_API_KEY": KEY})
-    sealed: bool = False
-    reads: int = 0
-
-    def reply(self, path: str, token: str | None) -> tuple[int, object]:
-        self.reads += 1
-        if self.sealed:
-            return 503, {"errors": ["Vault is sealed"]}
-        if token != TOKEN:
-            return 403, {"errors": ["permission denied"]}
-        if path != "/v1/secret/data/syndic/models":
-            return 404, {"errors": []}
-        return 200, {"data": {"data": self.fields, "metadata": {"version": self.reads}}}
-
-
-@contextmanager
-def serving(vault: FakeVault) -> Iterator[None]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, body = vault.reply(self.path.partition("?")[0], self.headers.get("X-Vault-Token"))
-            payload = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(payload)))
-            self.end_headers()
-            self.wfile.write(payload)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Silent."""
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
-    vault.url = f"http://127.0.0.1:{http.server_address[1]}"
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        http.shutdown()
-        http.server_close()
-        thread.join()
 
 
 @pytest.fixture

@@ -26,6 +26,9 @@ class Provider:
     delay_s: float = 0.0
     overloaded: frozenset[str] = frozenset()
     """Models that answer 503; such a call is not counted, since nobody is billed for it."""
+    revoked: set[str] = field(default_factory=set)
+    """Keys that are answered with 401 and quoted, as some providers do; such a call is not counted either."""
+    before_refusal: Callable[[], None] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, headers: dict[str, str], body: dict[str, Any]) -> int:
@@ -64,13 +67,22 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
             if body["model"] in provider.overloaded:
                 self.send_error(503, "overloaded")
                 return
+            key = self.headers.get("Authorization", "").removeprefix("Bearer ")
+            if key in provider.revoked:
+                if provider.before_refusal:
+                    provider.before_refusal()
+                self._send(401, {"error": {"message": f"Incorrect API key provided: {key}", "code": "invalid_api_key"}})
+                return
             number = provider.take(dict(self.headers), body)
             if provider.before_answer:
                 provider.before_answer(number)
             time.sleep(provider.delay_s)
-            payload = json.dumps(_answer(body, number)).encode()
+            self._send(200, _answer(body, number))
+
+        def _send(self, status: int, answer: dict[str, Any]) -> None:
+            payload = json.dumps(answer).encode()
             with suppress(ConnectionError):  # the client may have been killed; its call counts all the same
-                self.send_response(200)
+                self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(payload)))
                 self.end_headers()
