@@ -250,14 +250,10 @@ class GitStore:
             RepositoryError: The branch exists there already; the message says what to do.
         """
         if url := sources.remote_url(repository):
-            exists = bool(await list_remote(self.path, url, f"refs/heads/{branch}"))
+            if await list_remote(self.path, url, f"refs/heads/{branch}"):
+                raise sources.taken(branch, url, branch)
         else:
-            exists = await sources.has_branch(sources.locate(repository), branch)
-        if exists:
-            raise RepositoryError(
-                f"branch {branch} exists in {repository} already; choose another project id, or put the branch aside with "
-                f"`git branch -m {branch} <name>`"
-            )
+            await sources.check_free(sources.locate(repository), branch)
 
     async def trailer(self, commit: str, key: str) -> str | None:
         """Value of a commit message's trailer, None where it has none."""

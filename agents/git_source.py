@@ -141,9 +141,23 @@ async def _named_commit(source: Source, ref: str) -> tuple[str, str]:
     raise RepositoryError(f"there is no branch, tag or commit {ref!r} in {source.common_dir}; its branches: {some}")
 
 
-async def has_branch(source: Source, branch: str) -> bool:
-    """Whether the source has a branch of that name."""
-    return await _commit(source, f"refs/heads/{branch}") is not None
+async def check_free(source: Source, branch: str) -> None:
+    """See that the source could take a new branch; git keeps none beneath another one's name.
+
+    Raises:
+        RepositoryError: The branch exists, or another one is in its way; the message says what to do.
+    """
+    top = f"refs/heads/{branch.split('/')[0]}"
+    names = (await git(source.git_dir, "for-each-ref", "--format=%(refname:lstrip=2)", top)).text.split("\n")
+    for name in names:
+        if name and (f"{branch}/".startswith(f"{name}/") or name.startswith(f"{branch}/")):
+            raise taken(name, str(source.work_tree or source.git_dir), branch)
+
+
+def taken(name: str, where: str, branch: str) -> RepositoryError:
+    """The error for a branch that is there although `branch` shall be made."""
+    first = "choose another project id, or put it" if name == branch else f"{branch} cannot be made beside it; put it"
+    return RepositoryError(f"branch {name} exists in {where} already; {first} aside with `git branch -m {name} <name>`")
 
 
 async def _commit(source: Source, name: str) -> str | None:

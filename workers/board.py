@@ -86,7 +86,8 @@ class Watcher:
             status = await operations.status(client, self.project, ANSWER_WITHIN)
             tasks = await operations.board(client, self.project, status.sprint, ANSWER_WITHIN)
             requests = () if now.report else tuple(await operations.inbox(client, self.project, ANSWER_WITHIN))
-            now = replace(now, status=status, tasks=tasks, requests=requests)
+            troubles = () if now.report else await operations.troubles(client, self.project, status, tasks)
+            now = replace(now, status=status, tasks=tasks, requests=requests, notice="; ".join(troubles))
         except (CommandError, RPCError) as error:
             now = replace(now, notice=str(error))
         self._last = now

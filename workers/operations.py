@@ -20,7 +20,7 @@ from temporalio.common import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from ledger.vocabulary import Answer, Money, Record, project_workflow_id, sprint_workflow_id
+from ledger.vocabulary import Answer, Money, Record, TaskState, project_workflow_id, sprint_workflow_id
 from workers.console import CommandError
 from workflows.contracts import (
     ApprovalsView,
@@ -152,6 +152,27 @@ async def inbox(client: Client, project: str | None = None, within: timedelta = 
     views = await asyncio.gather(*(_ask(client, workflow, "approvals", ApprovalsView, within) for workflow in waiting))
     requests = {request.id: request for view in views for request in view.open}
     return sorted(requests.values(), key=lambda request: request.requested_at)
+
+
+async def troubles(client: Client, project: str, view: StatusView, tasks: Sequence[TaskView]) -> tuple[str, ...]:
+    """What is tried again and again at the moment, such as on a full disk, one line each."""
+    sprint = () if view.sprint is None else (sprint_workflow_id(project, view.sprint),)
+    at_work = (task.workflow_id for task in tasks if task.state is TaskState.RUNNING and task.workflow_id)
+    names = (project_workflow_id(project), *sprint, *at_work)
+    found = await asyncio.gather(*(_troubles(client, name) for name in dict.fromkeys(names)))
+    return tuple(line for lines in found for line in lines)
+
+
+async def _troubles(client: Client, workflow: str) -> list[str]:
+    try:
+        pending = (await client.get_workflow_handle(workflow).describe()).raw_description.pending_activities
+    except RPCError:
+        return []  # not there yet, or gone
+    return [
+        f"{item.activity_type.name} is tried again (attempt {item.attempt}): {item.last_failure.message}"
+        for item in pending
+        if item.attempt > 1 and item.last_failure.message
+    ]
 
 
 async def find_request(client: Client, name: str) -> ApprovalView:

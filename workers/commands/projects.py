@@ -127,9 +127,8 @@ def _repository(named: Json) -> Json:
 
 async def _check_repository(spec: ProjectSpec) -> None:
     """Find out now what the first activity would find out: no repository, no commit, no such base."""
-    from agents.errors import RepositoryError
     from agents.git import GitStore
-    from agents.git_source import checked_out_branch, find_commit, locate, remote_url
+    from agents.git_source import check_free, checked_out_branch, find_commit, locate, remote_url
 
     if remote_url(spec.repository):
         return
@@ -142,12 +141,7 @@ async def _check_repository(spec: ProjectSpec) -> None:
         await store.create()
         for warning in await store.uncommitted(spec.repository):
             say(f"note: {warning}")
-    branch = project_branch(str(spec.project_id))
-    try:
-        await find_commit(source, branch)
-    except RepositoryError:
-        return  # as it should be: the branch is what the project will deliver
-    raise CommandError(f"branch {branch} exists in {spec.repository}; choose another project_id or delete the branch")
+    await check_free(source, project_branch(str(spec.project_id)))
 
 
 async def _start(spec: ProjectSpec, watch: bool, as_json: bool) -> ProjectReport | None:
@@ -220,6 +214,7 @@ async def _status(project: str, as_json: bool) -> None:
     view = await operations.status(client, project)
     tasks = await operations.board(client, project, view.sprint)
     failure, warnings = await _ending(client, project)
+    warnings += await operations.troubles(client, project, view, tasks)
     if as_json:
         document: dict[str, Json] = view.model_dump(mode="json")
         more = {"failure": failure, "warnings": list(warnings)}
