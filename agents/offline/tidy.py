@@ -43,7 +43,7 @@ def tidy(desk: Desk) -> Script:
 
     When feedback says that a gate failed, the change is still in the worktree: what it broke is put right instead.
     """
-    if any(note.source.startswith(("gate:", "judge:", "merge")) for note in desk.assignment.feedback):
+    if any(_is_breakage(desk, note.source) for note in desk.assignment.feedback):
         return (yield from mend(desk))
     if desk.assignment.params.get("hygiene"):
         return (yield from _white_space(desk))
@@ -60,6 +60,12 @@ def tidy(desk: Desk) -> Script:
             break
     yield from format_changed(desk, work.changed)
     return _finished(desk, work)
+
+
+def _is_breakage(desk: Desk, source: str) -> bool:
+    """Whether feedback means that something broke; findings of lint and format gates are mended by linting again."""
+    kinds = {f"gate:{gate.name}": gate.kind for gate in desk.assignment.gates}
+    return source.startswith(("gate:", "judge:", "merge")) and kinds.get(source) not in ("lint", "format")
 
 
 def _lint(desk: Desk, say: str) -> Steps[Lint]:
@@ -148,6 +154,8 @@ def _finished(desk: Desk, work: Work) -> End:
     left = count_rules(work.last)
     if not work.changed:
         why = f"{sum(left.values())} finding(s) have no fix that surely keeps behaviour" if left else "lint is clean"
+        if any(note.source.startswith("gate:") for note in desk.assignment.feedback):
+            return _gave_up(f"A gate does not pass and I cannot mend what it finds: {why}.")
         if work.refused:
             return _gave_up(f"Nothing could be changed: {'; '.join(work.refused)[:600]}")
         result = WorkResult(summary=f"Nothing to do: {why}.", outcome="nothing_to_do", evidence=_evidence(desk, work))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agents.assignments import Document, Feedback, Work
+from agents.assignments import Document, Feedback, GateState, Work
 from agents.offline.maintainer import respond
 from ledger.vocabulary import Role, Seat
 from tests.agents.offline.house import FORMAT, House, Run, opening
@@ -411,3 +411,13 @@ async def test_a_file_that_lost_its_format_gets_it_back(tmp_path: Path) -> None:
     run = await house.run(Work.CHANGE, params={"intent": "tidy", "paths": ["a.py"]}, scope=("/*.py",))
     assert run.used("run_program"), run.calls
     assert (await house.check())[0].passed
+
+
+async def test_findings_of_a_lint_gate_are_mended_by_linting_again(shop: House) -> None:
+    shop.states = (*shop.states, GateState(name="lint", kind="lint", passed=False))
+    more = Feedback(source="gate:lint", text="1 more findings of F401 in shop/report.py")
+    task: dict[str, Any] = {"params": {"intent": "tidy", "paths": ["shop/report.py"]}, "scope": ("shop/**",)}
+    run = await shop.run(Work.CHANGE, attempt=2, feedback=(more,), **task)
+    assert run.arguments["outcome"] == "changed"
+    again = await shop.run(Work.CHANGE, attempt=3, feedback=(more,), **task)
+    assert again.arguments["outcome"] == "gave_up", "what it cannot mend it does not call done"
