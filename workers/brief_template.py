@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from pathlib import Path
 
+from agents.gate_detection import detect_gates
 from agents.git_source import find_commit, locate
+from agents.target import Environment, EnvironmentKind
 
 TEMPLATE = """\
 # A brief for Syndic. Start it with: syndic run {name} --watch
@@ -75,4 +78,14 @@ async def brief_for(repository: Path, name: str = "syndic.yaml") -> str:
     """
     source = await asyncio.to_thread(locate, str(repository))
     _, base = await find_commit(source, None)
-    return TEMPLATE.format(name=name, repository=repository, base=base, gates=_NO_GATES)
+    gates = await asyncio.to_thread(_gates, repository)
+    return TEMPLATE.format(name=name, repository=repository, base=base, gates=gates)
+
+
+def _gates(repository: Path) -> str:
+    """What would be detected, as a comment: left alone, it is detected again when the project starts."""
+    # Only the path matters: gates that need a tool are looked for in the environment, which is built later.
+    unbuilt = Environment(kind=EnvironmentKind.PLAIN, path=str(repository), digest="")
+    found = detect_gates(repository, unbuilt)
+    lines = [f"#   - {{name: {gate.name}, run: {shlex.join(gate.argv)}, kind: {gate.kind}}}\n" for gate in found]
+    return f"# Found here:\n# gates:\n{''.join(lines)}" if lines else f"# None was found here.\n{_NO_GATES}"

@@ -156,3 +156,17 @@ def test_every_commented_key_of_the_written_brief_exists(syndic: Syndic, reposit
     blocks = "\n".join(line.removeprefix("# ") for line in text.splitlines() if line.startswith(("# ", "#   ")))
     keys = [line for line in blocks.splitlines() if line.split(":")[0].isidentifier() and ":" in line]
     assert {"base", "models", "setup", "gates", "scope", "tasks"} <= {key.split(":")[0] for key in keys}
+
+
+def test_init_shows_the_gates_that_it_finds(syndic: Syndic, repository: Path) -> None:
+    (repository / "shop.py").write_text("")
+    (repository / "test_shop.py").write_text("")
+    syndic("init", "--repo", str(repository))
+    text = (repository / "syndic.yaml").read_text()
+    assert "#   - {name: tests, run: python -m pytest, kind: tests}" in text
+    assert "#   - {name: lint, run: ruff check" in text
+
+
+def test_init_says_when_it_finds_no_gate(syndic: Syndic, repository: Path) -> None:
+    syndic("init", "--repo", str(repository))
+    assert "# None was found here." in (repository / "syndic.yaml").read_text()
