@@ -25,6 +25,7 @@ from redis import Redis
 from agents.vault import CACHE_S
 from tests.support.provider import Provider, serving
 from tests.support.running import BUGGY, Running, eventually, make_repository, running
+from tests.support.tasks import start_repair
 from tests.support.vault import TOKEN, FakeVault
 from tests.support.vault import serving as vault_serving
 from workers.stack.ports import choose
@@ -32,7 +33,8 @@ from workers.stack.ports import choose
 MODEL = "openai/gpt-4o-mini"
 KEYS = ("sk-first-0123456789abcdef", "sk-second-0123456789abcdef", "sk-third-0123456789abcdef")
 SECRETS = (*KEYS, TOKEN)
-WORKFLOW = "project/vaulted/sprint/1/task/mend"
+PROJECT = "vaulted"
+WORKFLOW = f"project/{PROJECT}/sprint/1/task/mend"
 MARK = "ENVIRONMENT-OF-A-TEST"
 LEAKY = {
     **BUGGY,
@@ -90,28 +92,6 @@ def _rotate(provider: Provider, vault: FakeVault) -> None:
     provider.before_refusal = lambda: vault.fields.update(OPENAI_API_KEY=KEYS[2])
 
 
-def _start_task(stack: Running, repository: Path) -> None:
-    spec = {
-        "project": "vaulted",
-        "goal": "Make the tests pass",
-        "repository": str(repository),
-        "autonomy": "autonomous",
-        "models": {"default": [MODEL]},
-        "task": {
-            "id": "mend",
-            "title": "Repair clamp",
-            "kind": "change",
-            "instructions": "Make the failing tests pass.",
-            "scope": ["tiny/**"],
-            "params": {"intent": "repair", "tests": ["tests/test_clamp.py::test_above"]},
-        },
-    }
-    path = stack.folder / "task.json"
-    path.write_text(json.dumps(spec))
-    start = ("workflow", "start", "--type", "AgentTask", "--task-queue", "syndic", "--workflow-id", WORKFLOW)
-    stack.temporal(*start, "--input-file", str(path))
-
-
 def _pending_failure(stack: Running, text: str) -> dict[str, Any] | None:
     done = stack.temporal("workflow", "describe", "--workflow-id", WORKFLOW, "--output", "json")
     for activity in json.loads(done.stdout).get("pendingActivities", ()):
@@ -134,7 +114,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         path = f"{shims}{os.pathsep}{stack.env['PATH']}"
         stack.start_worker(PATH=path, VAULT_ADDR=f"http://127.0.0.1:{port}", VAULT_TOKEN=TOKEN)
         stack.make_current()
-        _start_task(stack, make_repository(folder / "repository", LEAKY))
+        start_repair(stack, PROJECT, make_repository(folder / "repository", LEAKY), MODEL)
         story.failures["away"] = eventually(
             lambda: _pending_failure(stack, "cannot be reached"), "a Vault that is away"
         )
