@@ -20,6 +20,7 @@ from ledger.events import RepairChosen, TaskFinished, TaskStarted
 from ledger.vocabulary import (
     Answer,
     ApprovalKind,
+    ArtifactRef,
     Json,
     OutcomeKind,
     Phase,
@@ -195,12 +196,16 @@ class AgentTask(Intake):
             branch=self.workspace.branch,
             base_commit=self.workspace.base_commit,
             baseline=spec.baseline,
-            documents=spec.documents,
+            documents=(*spec.documents, *self._earlier_diff()),
             feedback=(*spec.feedback, *self.failure, *self.said),
             attempt=self.attempts,
             max_steps=spec.max_steps,
             budget_scope=self.subject,
         )
+
+    def _earlier_diff(self) -> tuple[ArtifactRef, ...]:
+        """What the branch holds of the attempt before, so that the next one can take parts of it back."""
+        return tuple(ref for ref in self.result.documents if ref.name == "diff")
 
     def _feed(self, event: str, text: str) -> dict[str, Json]:
         spec = self.spec
@@ -235,6 +240,7 @@ class AgentTask(Intake):
         self.note(event, f"repair L{rung.level.value}: {rung.reason}")
         if rung.restart:
             await self._open_workspace(restart=True)
+            self.result = Assessment()
         if rung.level is not Level.PERSON:
             return True
         return await self._ask_for_help(failure)

@@ -69,6 +69,8 @@ async def test_a_gate_failure_goes_back_to_the_same_agent_with_the_failure(world
     assert (report.state, report.attempts, report.repairs) == (TaskState.ACCEPTED, 2, 1)
     assert second.agent == first.agent
     assert second.feedback[0].text == "test_x is red"
+    assert [document.name for document in first.documents] == []
+    assert [document.name for document in second.documents] == ["diff"]
     assert second.lineage != first.lineage
     assert [body["level"] for body in world.script.entries("repair_chosen")] == [1]
     assert len(world.script.runs(Work.JUDGE)) == 4  # judges see only what passed the gates
