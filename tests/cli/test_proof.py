@@ -15,7 +15,8 @@ import pytest
 from ledger.chain import seal
 from ledger.store import GENESIS, Entry, Head, NewEntry, Step, UsageRow
 from ledger.vocabulary import StepKind, StepStatus
-from workers.demo.proof import Evidence, prove
+from workers.demo.evidence import Evidence
+from workers.demo.proof import prove
 from workers.demo.story import at_work
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
@@ -146,7 +147,7 @@ def test_a_run_that_shows_everything_proves_everything() -> None:
 @pytest.mark.parametrize(
     ("kind", "body", "title"),
     [
-        ("decision_made", {}, "a person decided about the plan"),
+        ("decision_made", {}, "work waited for decisions that came as signals"),
         ("step_recorded", {}, "an attempt to leave the repository was refused"),
         ("task_finished", {}, "a task read what its predecessor had produced"),
         ("run_finished", {"thread": "demo/s1/ada-task/engineer-1"}, "two agents worked at the same time"),

@@ -98,7 +98,8 @@ class _Demo:
         from workers import operations
         from workers.board import Watcher, open_view
         from workers.database import open_store
-        from workers.demo.proof import gather, prove
+        from workers.demo.evidence import gather
+        from workers.demo.proof import prove
         from workers.demo.story import Story
         from workers.session import open_feed
         from workflows.contracts import ProjectSpec

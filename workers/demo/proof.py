@@ -6,24 +6,16 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from ledger.chain import verify
-from ledger.store import Entry, Step, UsageRow
-from ledger.vocabulary import Json, Record, StepKind, StepStatus
-from workers.console import CommandError
-from workers.demo.target import Target, git
-
-if TYPE_CHECKING:
-    from ledger.postgres import PostgresStore
+from ledger.store import Entry
+from ledger.vocabulary import Json, Record, StepKind, dollars
+from workers.demo.evidence import TRAILER, Evidence
 
 TASK_ROLES = frozenset({"engineer", "devops", "analyst"})
 OVERLAP = timedelta(seconds=1)
-TRAILER = "Syndic-Ledger"
-Journal = dict[tuple[str, int, int], Step]
 
 
 class Claim(Record):
@@ -32,78 +24,6 @@ class Claim(Record):
     title: str
     holds: bool
     evidence: str
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """All that claims are computed from."""
-
-    project: str
-    branch: str | None
-    entries: Sequence[Entry]
-    steps: Sequence[Step]
-    before_kill: Journal
-    interrupted: frozenset[str]
-    """Threads that were at work when the worker was killed."""
-    artifacts: dict[str, bytes]
-    """Documents by digest."""
-    usage: Sequence[UsageRow]
-    in_doubt: int
-    merges: Sequence[tuple[str, str]]
-    """Merge commit and the value of its trailer, from `git log` in the person's repository."""
-    untouched: bool
-    """HEAD and checkout of the person's repository are as they were."""
-
-    def of(self, kind: str) -> list[Entry]:
-        return [entry for entry in self.entries if entry.kind == kind]
-
-
-async def gather(
-    store: PostgresStore,
-    project: str,
-    branch: str | None,
-    target: Target,
-    before_kill: Journal,
-    interrupted: frozenset[str],
-) -> Evidence:
-    """Read the record and the repository."""
-    entries = await all_entries(store, project)
-    digests = {digest for entry in entries for digest in _digests(entry)}
-    steps = [step for thread in _threads(entries) for step in await store.steps(thread)]
-    merges = await _merges(target, branch) if branch else []
-    head = await git(target.repository, "rev-parse", "HEAD")
-    status = await git(target.repository, "status", "--porcelain")
-    return Evidence(
-        project=project,
-        branch=branch,
-        entries=entries,
-        steps=steps,
-        before_kill=before_kill,
-        interrupted=interrupted,
-        artifacts={digest: await store.get_artifact(digest) for digest in sorted(digests)},
-        usage=await store.usage(project),
-        in_doubt=len(await store.in_doubt(project)),
-        merges=merges,
-        untouched=head == target.commit and not status,
-    )
-
-
-async def all_entries(store: PostgresStore, project: str) -> list[Entry]:
-    """The whole chain."""
-    entries: list[Entry] = []
-    while page := await store.entries(project, after=len(entries)):
-        entries += page
-    return entries
-
-
-async def model_steps(store: PostgresStore, project: str) -> Journal:
-    """Answered model calls of all runs so far, by their place."""
-    found: Journal = {}
-    for thread in _threads(await all_entries(store, project)):
-        for step in await store.steps(thread):
-            if step.kind is StepKind.MODEL and step.status is StepStatus.DONE:
-                found[thread, step.ordinal, step.sub] = step
-    return found
 
 
 def prove(evidence: Evidence) -> list[Claim]:
@@ -235,7 +155,8 @@ def _decided(evidence: Evidence) -> Claim:
     made = evidence.of("decision_made")
     kinds = ", ".join(f"{entry.body['approval_kind']} by {entry.body['claimed_by']} (a claim)" for entry in made)
     bound = all(entry.body["digest"] for entry in made)
-    return Claim(title="a person decided about the plan", holds=bool(made) and bound, evidence=kinds or "no decision")
+    title = "work waited for decisions that came as signals"
+    return Claim(title=title, holds=bool(made) and bound, evidence=kinds or "no decision")
 
 
 def _merged(evidence: Evidence) -> Claim:
@@ -263,7 +184,7 @@ def _cost(evidence: Evidence) -> Claim:
     calls = sum(row.calls for row in evidence.usage)
     spent = sum((row.cost_usd for row in evidence.usage), Decimal(0))
     models = ", ".join(sorted({row.model for row in evidence.usage})) or "no model"
-    text = f"{calls} model calls, {spent:f} USD ({models})"
+    text = f"{calls} model calls, {dollars(spent)} USD ({models})"
     return Claim(title="what it cost", holds=calls > 0, evidence=text)
 
 
@@ -280,23 +201,6 @@ CLAIMS: tuple[Callable[[Evidence], Claim], ...] = (
     _verified,
     _cost,
 )
-
-
-def _threads(entries: Sequence[Entry]) -> list[str]:
-    return sorted({entry.body["thread"] for entry in entries if entry.kind == "run_started"})
-
-
-def _digests(entry: Entry) -> Iterator[str]:
-    if entry.kind == "target_prepared":
-        yield entry.body["baseline"]
-
-
-async def _merges(target: Target, branch: str) -> list[tuple[str, str]]:
-    trailer = f"%H %(trailers:key={TRAILER},valueonly,separator=%x2C)"
-    log = await git(target.repository, "log", "--merges", f"--format={trailer}", f"{target.commit}..{branch}")
-    if not log:
-        raise CommandError(f"branch {branch} has no merge commit")
-    return [(line.split()[0], line.partition(" ")[2].strip()) for line in log.splitlines()]
 
 
 def _first(regressions: Sequence[str]) -> str:

@@ -16,8 +16,9 @@ from workers import operations
 from workers.board import REFRESH_SECONDS, Snapshot, View, Watcher, answer_line
 from workers.console import CommandError
 from workers.database import open_store
+from workers.demo.evidence import Journal, all_entries, model_steps
 from workers.demo.machinery import Machinery
-from workers.demo.proof import TASK_ROLES, Journal, all_entries, model_steps
+from workers.demo.proof import TASK_ROLES
 from workers.session import Session
 from workers.settings import plain_environment
 from workflows.contracts import ApprovalView, ProjectReport
