@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from ledger._memory_apply import apply_one
 from ledger._memory_state import Attempt, State, Thread
+from ledger._memory_usage import cost_rows, usage_rows
 from ledger._wire import entries_text, messages_text, money, prepare
 from ledger.chain import compact
 from ledger.clock import Clock, utc_now
@@ -23,6 +23,8 @@ from ledger.errors import (
 )
 from ledger.store import (
     Budget,
+    CostBy,
+    CostRow,
     Entry,
     Head,
     Item,
@@ -37,7 +39,7 @@ from ledger.store import (
     ThreadInfo,
     UsageRow,
 )
-from ledger.vocabulary import Standing, StepKind, StepStatus, Usage
+from ledger.vocabulary import Standing, StepKind, StepStatus
 
 
 class MemoryStore:
@@ -169,13 +171,10 @@ class MemoryStore:
         return self._state.budgets[scope]
 
     async def usage(self, project: str) -> list[UsageRow]:
-        groups: defaultdict[tuple[int, str, str, str, str], list[Attempt]] = defaultdict(list)
-        for attempt in self._attempts():
-            counts = attempt.state in (StepStatus.DONE, StepStatus.IN_DOUBT) or attempt.cost > 0
-            if counts and self._project_of(attempt) == project:
-                info = self._state.threads[attempt.thread].info
-                groups[info.sprint, info.task, info.role, info.agent, attempt.model or attempt.name].append(attempt)
-        return [_usage_row(group, attempts) for group, attempts in sorted(groups.items())]
+        return usage_rows(self._state, project)
+
+    async def cost(self, project: str, by: CostBy) -> list[CostRow]:
+        return cost_rows(self._state, project, by)
 
     async def put_artifact(self, content: bytes, media_type: str = "text/plain") -> str:
         digest = hashlib.sha256(content).hexdigest()
@@ -227,20 +226,3 @@ class MemoryStore:
 
     async def close(self) -> None:
         """Nothing to let go of."""
-
-
-def _usage_row(group: tuple[int, str, str, str, str], attempts: Sequence[Attempt]) -> UsageRow:
-    sprint, task, role, agent, model = group
-    doubted = [attempt for attempt in attempts if attempt.state is StepStatus.IN_DOUBT]
-    return UsageRow(
-        sprint=sprint,
-        task=task,
-        role=role,
-        agent=agent,
-        model=model,
-        calls=sum(attempt.state is StepStatus.DONE for attempt in attempts),
-        in_doubt=len(doubted),
-        prompt_tokens=sum((attempt.usage or Usage()).prompt_tokens for attempt in attempts),
-        completion_tokens=sum((attempt.usage or Usage()).completion_tokens for attempt in attempts),
-        cost_usd=sum((a.bound if a in doubted else a.cost for a in attempts), Decimal(0)),
-    )

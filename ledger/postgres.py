@@ -39,6 +39,8 @@ from ledger.errors import (
 from ledger.store import (
     GENESIS,
     Budget,
+    CostBy,
+    CostRow,
     Entry,
     Head,
     Item,
@@ -174,6 +176,10 @@ class PostgresStore:
 
     async def usage(self, project: str) -> list[UsageRow]:
         return [UsageRow.model_validate(row) for row in await self._session.rows("usage", {"project": project})]
+
+    async def cost(self, project: str, by: CostBy) -> list[CostRow]:
+        values = {"project": project, "dimension": by.value}
+        return [CostRow.model_validate(row) for row in await self._session.rows("cost", values)]
 
     async def put_artifact(self, content: bytes, media_type: str = "text/plain") -> str:
         [row] = await self._session.rows("put_artifact", {"content": content, "media_type": media_type})

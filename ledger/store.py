@@ -203,6 +203,33 @@ class UsageRow(Record):
     cost_usd: Decimal
 
 
+class CostBy(StrEnum):
+    """What spending can be summed by."""
+
+    AGENT = "agent"
+    ROLE = "role"
+    MODEL = "model"
+    SPRINT = "sprint"
+    """Named `s<n>`; `s0` is what belongs to the project itself."""
+    DAY = "day"
+    """In UTC, as an ISO date: when the model was asked."""
+    TASK = "task"
+    """Named `s<n>/<task>`."""
+
+
+class CostRow(Record):
+    """Spending of one agent, role, model, sprint, day or task; in-doubt attempts at their bound."""
+
+    name: str
+    calls: int
+    in_doubt: int
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    cost_usd: Decimal
+
+
 class StandingRow(Record):
     subject: str
     """`<project>`, `<project>/s<n>`, `<project>/s<n>/<task>` or an agent id."""
@@ -261,6 +288,10 @@ class Store(Protocol):
         ...
 
     async def usage(self, project: str) -> list[UsageRow]: ...
+
+    async def cost(self, project: str, by: CostBy) -> list[CostRow]:
+        """What a project has spent, in the order of the names."""
+        ...
 
     async def put_artifact(self, content: bytes, media_type: str = "text/plain") -> str:
         """Keep the bytes; returns their SHA-256 in hex."""

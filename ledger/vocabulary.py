@@ -21,6 +21,19 @@ Money = Annotated[Decimal, Field(max_digits=18, decimal_places=9, ge=0)]
 """US dollars, never negative; nine places hold the price of one token."""
 
 
+def dollars(amount: Decimal) -> str:
+    """An amount as people read it: two to four decimals; the exact value belongs into `--json`.
+
+    >>> [dollars(Decimal(text)) for text in ("0E-9", "5", "0.05", "0.0123", "0.00000003", "12.3456")]
+    ['0.00', '5.00', '0.05', '0.0123', '<0.0001', '12.35']
+    """
+    if 0 < amount < Decimal("0.0001"):
+        return "<0.0001"
+    text = f"{amount:.4f}" if abs(amount) < 1 else f"{amount:.2f}"
+    whole, _, places = text.partition(".")
+    return f"{whole}.{places.rstrip('0').ljust(2, '0')}"
+
+
 class Record(BaseModel):
     """Base of internal contracts: frozen, unknown fields ignored so that old and new builds can talk during a rollout."""
 

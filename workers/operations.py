@@ -20,7 +20,7 @@ from temporalio.common import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from ledger.vocabulary import Answer, Money, Record, TaskState, project_workflow_id, sprint_workflow_id
+from ledger.vocabulary import Answer, Money, Record, TaskState, dollars, project_workflow_id, sprint_workflow_id
 from workers.console import CommandError
 from workflows.contracts import (
     ApprovalsView,
@@ -294,4 +294,4 @@ def _root_cause(error: BaseException) -> str:
 
 def money(amount: Money) -> str:
     """US dollars with as many places as a model call needs."""
-    return f"${amount:.4f}" if amount and amount < 1 else f"${amount:.2f}"
+    return f"${dollars(amount)}"

@@ -11,7 +11,7 @@ from typing import Any
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 
-from ledger.vocabulary import Answer, ApprovalKind, Json
+from ledger.vocabulary import Answer, ApprovalKind, Json, dollars
 from workflows.contracts import ApprovalView, StatusView, TaskView
 
 PROJECT = SearchAttributeKey.for_keyword("SyndicProject")
@@ -101,12 +101,12 @@ def details(status: StatusView, tasks: Sequence[TaskView]) -> str:
 
 
 def _head(status: StatusView) -> str:
-    budget = f" of {status.budget_usd:f}" if status.budget_usd is not None else ""
+    budget = f" of {dollars(status.budget_usd)}" if status.budget_usd is not None else ""
     paused = " (paused)" if status.paused else ""
     return (
         f"**{status.phase.value}**{paused} {status.detail}\n\n"
         f"mode {status.mode.value} · autonomy {status.autonomy.value} · "
-        f"tasks {status.tasks_done}/{status.tasks_total} · cost {status.cost_usd:f}{budget} USD"
+        f"tasks {status.tasks_done}/{status.tasks_total} · cost {dollars(status.cost_usd)}{budget} USD"
     )
 
 

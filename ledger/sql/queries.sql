@@ -32,22 +32,32 @@ SELECT syndic.step_json(s, true) AS step FROM syndic.steps AS s WHERE thread = %
 SELECT syndic.apply(%(items)s::jsonb, %(now)s) AS answers;
 
 -- name: in_doubt
-SELECT thread, ordinal, sub, 'model' AS kind, name, request_digest, 'in_doubt' AS status, bound_usd AS cost_usd, worker, epoch,
-       attempt, asked_at AS started_at
+SELECT thread, ordinal, sub, 'model' AS kind, name, request_digest, 'in_doubt' AS status, trim_scale(bound_usd) AS cost_usd,
+       worker, epoch, attempt, asked_at AS started_at
   FROM syndic.in_doubt WHERE project = %(project)s ORDER BY thread, ordinal, sub, attempt;
 
 -- name: open_budget
-SELECT scope, limit_usd, reserved_usd, spent_usd, violated FROM syndic.open_budget(%(scope)s, %(limit)s::numeric);
+SELECT scope, trim_scale(limit_usd) AS limit_usd, trim_scale(reserved_usd) AS reserved_usd, trim_scale(spent_usd) AS spent_usd,
+       violated
+  FROM syndic.open_budget(%(scope)s, %(limit)s::numeric);
 
 -- name: raise_budget
-SELECT scope, limit_usd, reserved_usd, spent_usd, violated FROM syndic.raise_budget(%(scope)s, %(limit)s::numeric);
+SELECT scope, trim_scale(limit_usd) AS limit_usd, trim_scale(reserved_usd) AS reserved_usd, trim_scale(spent_usd) AS spent_usd,
+       violated
+  FROM syndic.raise_budget(%(scope)s, %(limit)s::numeric);
 
 -- name: budget
-SELECT scope, limit_usd, reserved_usd, spent_usd, violated FROM syndic.budgets WHERE scope = %(scope)s;
+SELECT scope, trim_scale(limit_usd) AS limit_usd, trim_scale(reserved_usd) AS reserved_usd, trim_scale(spent_usd) AS spent_usd,
+       violated
+  FROM syndic.budgets WHERE scope = %(scope)s;
 
 -- name: usage
-SELECT sprint, task, role, agent, model, calls, in_doubt, prompt_tokens, completion_tokens, cost_usd
+SELECT sprint, task, role, agent, model, calls, in_doubt, prompt_tokens, completion_tokens, trim_scale(cost_usd) AS cost_usd
   FROM syndic.usage WHERE project = %(project)s ORDER BY sprint, task, role, agent, model;
+
+-- name: cost
+SELECT name, calls, in_doubt, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, cost_usd
+  FROM syndic.cost WHERE project = %(project)s AND dimension = %(dimension)s ORDER BY name COLLATE "C";
 
 -- name: put_artifact
 SELECT syndic.put_artifact(%(content)s, %(media_type)s) AS digest;

@@ -6,7 +6,8 @@ import pytest
 
 from ledger.chain import verify
 from ledger.errors import UnknownScopeError
-from ledger.store import ItemStatus, Lease, Store
+from ledger.store import CostBy, ItemStatus, Lease, Store
+from ledger.vocabulary import StepStatus
 from tests.support.records import MINUTE, intent, receipt, thread
 
 
@@ -121,3 +122,39 @@ async def test_usage_counts_answers_and_charges_doubt_at_its_bound(store: Store,
     assert (row.sprint, row.task, row.role, row.agent, row.model) == (1, "t", "engineer", f"{project}-engineer-1", "m1")
     assert (row.calls, row.in_doubt, row.prompt_tokens, row.completion_tokens) == (2, 1, 200, 40)
     assert row.cost_usd == Decimal("0.12")
+
+
+async def test_cost_is_summed_by_whatever_is_asked_for(store: Store, project: str, lease: Lease) -> None:
+    await store.open_budget(f"{project}/s2/u", None)
+    other = await store.acquire_lease(thread(project, 2, "u"), "w2", MINUTE)
+    await store.apply(
+        [
+            intent(lease, 0),
+            receipt(lease, 0),
+            intent(lease, 1),
+            receipt(lease, 1, cost="0", status=StepStatus.FAILED),
+            intent(other, 0, "0.07"),
+        ]
+    )
+    await store.acquire_lease(thread(project, 2, "u"), "w2", MINUTE)
+    found = {
+        by: [(row.name, row.calls, row.in_doubt, str(row.cost_usd)) for row in await store.cost(project, by)]
+        for by in CostBy
+    }
+    agent = f"{project}-engineer-1"
+    assert found == {
+        CostBy.AGENT: [(agent, 1, 1, "0.11")],
+        CostBy.ROLE: [("engineer", 1, 1, "0.11")],
+        CostBy.MODEL: [("m1", 1, 1, "0.11")],
+        CostBy.SPRINT: [("s1", 1, 0, "0.04"), ("s2", 0, 1, "0.07")],
+        CostBy.DAY: [("2026-01-02", 1, 1, "0.11")],
+        CostBy.TASK: [("s1/t", 1, 0, "0.04"), ("s2/u", 0, 1, "0.07")],
+    }
+    [row] = await store.cost(project, CostBy.ROLE)
+    assert (row.prompt_tokens, row.completion_tokens, row.cached_tokens, row.reasoning_tokens) == (100, 20, 0, 0)
+
+
+async def test_amounts_are_read_without_trailing_zeros(store: Store, project: str) -> None:
+    await store.open_budget(f"{project}/x", None)
+    budget = await store.budget(f"{project}/x")
+    assert (str(budget.spent_usd), str(budget.reserved_usd)) == ("0", "0")

@@ -13,7 +13,7 @@ from ledger.chain import verify
 from ledger.errors import LedgerError
 from ledger.memory import MemoryStore
 from ledger.postgres import PostgresStore, create_pool
-from ledger.store import Item, ItemResult, ItemStatus, Lease, Store
+from ledger.store import CostBy, Item, ItemResult, ItemStatus, Lease, Store
 from ledger.vocabulary import Standing, StepKind, StepStatus
 from tests.support.postgres import Database
 from tests.support.records import MINUTE, Hands, intent, message, note, receipt, thread
@@ -105,6 +105,7 @@ async def state(store: Store, project: str) -> dict[str, object]:
         "steps": [await store.steps(thread(project, lineage=lineage).thread) for lineage in "ab"],
         "in_doubt": await store.in_doubt(project),
         "usage": await store.usage(project),
+        "cost": {by: await store.cost(project, by) for by in CostBy},
         "budgets": [await store.budget(scope) for scope in (project, f"{project}/s1", f"{project}/s1/t")],
         "inbox": [m.model_dump(exclude={"position"}) for m in await store.inbox(project, "qa")],
     }

@@ -102,7 +102,8 @@ def test_a_worker_writes_through_the_functions_alone(shared: Database, statement
 
 
 async def test_people_can_read_the_record_with_psql(recorded: PostgresStore, database: Database) -> None:
-    views = ["ledger", "usage", "usage_by_task", "in_doubt", "leases", "journal"]
+    views = ["ledger", "usage", "usage_by_task", "in_doubt", "leases", "journal", "spending", "cost"]
+    views += [f"cost_by_{what}" for what in ("agent", "role", "model", "sprint", "day")]
     with psycopg.connect(database.worker) as connection:
         counts = {view: len(connection.execute(f"SELECT * FROM syndic.{view}").fetchall()) for view in views}
         uncommented = connection.execute(

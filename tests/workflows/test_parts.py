@@ -242,7 +242,7 @@ def test_the_details_show_phase_board_cost_and_each_request_with_its_answer() ->
     text = details(status, Progress([report("a", TaskState.RUNNING, title="x | y")]).views(Plan(summary="")))
     for part in (
         "**sprints** (paused)",
-        "0.25 of 5 USD",
+        "0.25 of 5.00 USD",
         "| a | running |",
         "x / y",
         view.digest,

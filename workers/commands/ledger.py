@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ledger.store import Entry, UsageRow
-from ledger.vocabulary import Json, project_scope
+from ledger.store import CostBy, Entry
+from ledger.vocabulary import Json, dollars, project_scope
+from workers import costs
 from workers.console import FAILED, CommandError, emit, run_work, say, show
 from workers.settings import load_settings
 
@@ -72,8 +74,18 @@ def show_entries(
     run_work(work())
 
 
-def cost(project: Project, as_json: AsJson = False) -> None:
-    """Show what a project has spent, by task, agent and model; calls in doubt count at their bound."""
+def cost(
+    project: Project,
+    by: Annotated[
+        CostBy | None,
+        typer.Option(help="Sum by this; every task, agent and model where it is left out.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a project has spent, and on what; calls in doubt count at their bound.
+
+    The same with psql: the views syndic.cost_by_agent, _role, _model, _sprint and _day.
+    """
 
     async def work() -> None:
         from workers.database import open_store
@@ -81,21 +93,18 @@ def cost(project: Project, as_json: AsJson = False) -> None:
 
         async with open_store(resolve(load_settings()).database_url) as store:
             await _known(store, project)
-            rows = await store.usage(project)
             budget = await store.budget(project_scope(project))
+            if by is None:
+                rows = await store.usage(project)
+                shown = costs.table(rows)
+            else:
+                rows = await store.cost(project, by)
+                shown = costs.bars(rows, by, width=shutil.get_terminal_size().columns)
         if as_json:
-            emit(
-                {
-                    "project_id": project,
-                    "budget": budget.model_dump(mode="json"),
-                    "cost_usd": str(sum((row.cost_usd for row in rows), Decimal(0))),
-                    "rows": [row.model_dump(mode="json") for row in rows],
-                }
-            )
+            emit(costs.document(project, budget, rows, by))
             return
-        limit = "no limit" if budget.limit_usd is None else f"of {budget.limit_usd:f}"
-        show(f"spent {budget.spent_usd:f} {limit} USD, {budget.reserved_usd:f} reserved")
-        show(table_of(rows))
+        show(costs.headline(budget))
+        show(shown)
 
     run_work(work())
 
@@ -122,32 +131,12 @@ async def _known(store: PostgresStore, project: str) -> None:
 
 def line_of(entry: Entry) -> str:
     """One entry on one line."""
-    body = "  ".join(f"{name}={_short(value)}" for name, value in entry.body.items() if value not in (None, "", [], {}))
+    body = "  ".join(
+        f"{name}={_short(name, value)}" for name, value in entry.body.items() if value not in (None, "", [], {})
+    )
     return f"{entry.seq:>5}  {entry.at:%H:%M:%S}  {entry.hash[:12]}  {entry.kind:<18} {body}"
 
 
-def _short(value: Json) -> str:
-    text = str(value).replace("\n", " ")
+def _short(name: str, value: Json) -> str:
+    text = dollars(Decimal(str(value))) if name.endswith("_usd") else str(value).replace("\n", " ")
     return text if len(text) <= 48 else text[:47] + "…"
-
-
-def table_of(rows: list[UsageRow]) -> str:
-    """Spending as aligned columns."""
-    head = ("task", "agent", "model", "calls", "in doubt", "tokens in", "tokens out", "USD")
-    cells = [
-        (
-            f"s{row.sprint}/{row.task}",
-            row.agent,
-            row.model,
-            f"{row.calls}",
-            f"{row.in_doubt}",
-            f"{row.prompt_tokens}",
-            f"{row.completion_tokens}",
-            f"{row.cost_usd:f}",
-        )
-        for row in rows
-    ]
-    widths = [max(len(line[column]) for line in (head, *cells)) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in (head, *cells)
-    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ledger.vocabulary import Autonomy, Json, Mode, Phase, project_branch, project_workflow_id
+from ledger.vocabulary import Autonomy, Json, Mode, Phase, dollars, project_branch, project_workflow_id
 from workers.briefs import BriefError, derive_project_id, is_brief, parse_minutes, parse_spec, read_brief
 from workers.console import FAILED, USAGE, CommandError, emit, give_up, run_work, say, show
 from workflows.contracts import ProjectReport, ProjectSpec, StatusView
@@ -242,9 +242,9 @@ async def _ending(client: Client, project: str) -> tuple[str | None, tuple[str, 
 
 def _headline(view: StatusView) -> str:
     paused = " (paused)" if view.paused else ""
-    limit = "" if view.budget_usd is None else f" of {view.budget_usd:f}"
+    limit = "" if view.budget_usd is None else f" of {dollars(view.budget_usd)}"
     done = f"{view.tasks_done}/{view.tasks_total} tasks"
-    return f"{view.project}  {view.phase.value}{paused}  {view.detail}  {done}  {view.cost_usd:f}{limit} USD"
+    return f"{view.project}  {view.phase.value}{paused}  {view.detail}  {done}  {dollars(view.cost_usd)}{limit} USD"
 
 
 async def _list(as_json: bool) -> None:
