@@ -23,7 +23,7 @@ demo: setup ## the main job on a neglected example package, offline (ARGS=--keep
 	@$(BIN)/syndic demo $(ARGS)
 
 test: setup ## all tests but the long chaos runs (TESTS=tests/ledger for one folder, ARGS="-k name")
-	@$(BIN)/pytest -m "not chaos" $(TESTS) $(ARGS)
+	@$(BIN)/pytest -m "not chaos" -n 2 --dist loadfile $(TESTS) $(ARGS)
 
 check: $(SYNCED) ## format, lint, types, layers, lock file
 	$(BIN)/ruff format --check .
