@@ -7,7 +7,7 @@ import asyncio
 from temporalio import activity
 
 from activities.contracts import AgentActivities
-from activities.failures import translated, worker_stopping
+from activities.failures import TEXT_LIMIT, translated, worker_stopping
 from activities.heartbeat import beating
 from agents.runner import AgentDeps, run_agent
 from agents.runs import AgentOutcome, AgentRun
@@ -48,7 +48,16 @@ class AgentRuns(AgentActivities):
             watch.cancel()
         if outcome.kind is OutcomeKind.PAUSED and activity.is_worker_shutdown():
             raise worker_stopping()
+        return without_long_text(outcome)
+
+
+def without_long_text(outcome: AgentOutcome) -> AgentOutcome:
+    """Cut a report's text, which workflows do not read, out of what goes into a history; the artifact holds the whole."""
+    text = outcome.result.get("markdown")
+    if outcome.artifact is None or not isinstance(text, str) or len(text) <= TEXT_LIMIT:
         return outcome
+    cut = f"{text[:TEXT_LIMIT]}… ({len(text)} characters in artifact {outcome.artifact.digest})"
+    return outcome.model_copy(update={"result": {**outcome.result, "markdown": cut}})
 
 
 async def _stop_at_shutdown(stopping: asyncio.Event) -> None:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client, Interceptor
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError, RPCStatusCode
 
 from workers.errors import WorkersError
+from workers.payloads import data_converter
 
 if TYPE_CHECKING:
     from workers.stack.addresses import Addresses
@@ -49,7 +49,7 @@ async def connect(
         return await Client.connect(
             options.pop("target_host", addresses.temporal),
             **{"namespace": addresses.namespace, **options},
-            data_converter=pydantic_data_converter,
+            data_converter=data_converter,
             interceptors=interceptors,
             identity=identity,
         )

@@ -89,6 +89,8 @@ def expected(error: BaseException) -> str | None:
         return str(error)
     if (service := sys.modules.get("temporalio.service")) and isinstance(error, service.RPCError):
         return f"Temporal answered: {error}"
+    if (temporal := sys.modules.get("temporalio.exceptions")) and isinstance(error, temporal.ApplicationError):
+        return str(error)
     if (postgres := sys.modules.get("psycopg")) and isinstance(error, postgres.OperationalError):
         return f"the database cannot be reached ({str(error).strip()}); `syndic doctor` shows what is wrong"
     return None

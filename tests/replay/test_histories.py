@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 from tests.replay.recording import STORIES, record
+from workers.payloads import data_converter
 from workers.sandbox import new_workflow_runner
 from workflows.agent_task import AgentTask
 from workflows.project import Project
@@ -43,7 +43,7 @@ async def test_a_recorded_history_replays(path: Path) -> None:
     replayer = Replayer(
         workflows=[Project, Sprint, AgentTask],
         workflow_runner=new_workflow_runner(),
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter,
     )
     await replayer.replay_workflow(load(path))
 

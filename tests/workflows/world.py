@@ -13,13 +13,13 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkerDeploymentVersion
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from ledger.vocabulary import ApprovalKind, project_workflow_id, task_workflow_id
 from tests.workflows.script import Agents, Records, Script, Workspaces
 from workers.deployment import set_current_version
+from workers.payloads import data_converter
 from workers.sandbox import new_workflow_runner
 from workflows.agent_task import AgentTask
 from workflows.contracts import ApprovalsView, ApprovalView, BoardView, ProjectReport, StatusView, TaskReport
@@ -117,7 +117,7 @@ async def serving(**settings: object) -> AsyncIterator[WorkflowEnvironment]:
     settings = {"history.transferProcessorMaxPollRPS": 1000, **settings}
     given = [f"--dynamic-config-value={name}={value}" for name, value in settings.items()]
     async with await WorkflowEnvironment.start_local(
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter,
         identity="syndic-tests",  # the default names process and machine, and recorded histories keep it
         search_attributes=SEARCH_ATTRIBUTES,
         dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
