@@ -47,6 +47,7 @@ COMMANDS: dict[str, Entry] = {
     "worker": Entry("worker", "worker", "Run one worker process.", OPERATORS),
     "migrate": Entry("worker", "migrate", "Bring schema and search attributes up to this build.", OPERATORS),
     "rollout": Entry("worker", "rollout", "Make a build the current one.", OPERATORS),
+    "provider": Entry("provider", "provider", "Serve scripted answers over real HTTP, for rehearsals.", OPERATORS),
 }
 
 
