@@ -72,7 +72,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
                 json.dumps({"goal": "Make the tests pass", "repository": str(repository), "project_id": PROJECT})
             )
             stack.syndic("run", str(brief), "--autonomy", "autonomous")
-            eventually(killed.is_set, "a traced model call and another one under way")
+            eventually(killed.is_set, "a traced model call and another one under way", within_s=150)
             before = list(collector.spans)
             stack.kill_worker()
             go_on.set()

@@ -116,7 +116,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         stack.make_current()
         start_repair(stack, PROJECT, make_repository(folder / "repository", LEAKY), MODEL)
         story.failures["away"] = eventually(
-            lambda: _pending_failure(stack, "cannot be reached"), "a Vault that is away"
+            lambda: _pending_failure(stack, "cannot be reached"), "a Vault that is away", within_s=150
         )
         exits.enter_context(vault_serving(vault, port))
         story.failures["sealed"] = eventually(lambda: _pending_failure(stack, "is sealed"), "a sealed Vault")

@@ -132,7 +132,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             ended = dict(zip(mistakes, threads.map(partial(_start_badly, stack), mistakes.values()), strict=True))
         stack.make_current()
         start_repair(stack, PROJECT, make_repository(folder / "repository", BUGGY), "openai/gpt-4o-mini")
-        eventually(asked.is_set, "a model call in flight")
+        eventually(asked.is_set, "a model call in flight", within_s=150)
         first.terminate()
         eventually(lambda: "worker_stopping" in stack.logs(), "a worker that was told to stop")
         stack.start_worker()
