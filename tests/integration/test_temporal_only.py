@@ -127,7 +127,7 @@ def test_stray_signals_are_refused_on_the_record_and_change_nothing(finished: di
     reasons = [refusal["reason"] for refusal in seen["refused"]]
     assert len(reasons) >= 5, reasons
     assert [request["kind"] for request in seen["open"]] == ["plan"]
-    assert any("stale" in reason for reason in reasons), reasons
+    assert any("what was shown has changed" in reason for reason in reasons), reasons
     assert any("frobnicate" in refusal["message"] or "frobnicate" in refusal["reason"] for refusal in seen["refused"])
 
 
