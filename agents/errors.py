@@ -119,20 +119,27 @@ class InvalidStepError(AgentError):
 class ModelError(AgentError):
     """A model could not be asked."""
 
+    def __init__(self, message: str | None = None, *, may_be_billed: bool = False) -> None:
+        super().__init__(message)
+        self.may_be_billed = may_be_billed
+        """A request was sent and its answer lost: it may stand on the provider's bill."""
+
 
 class ModelUnavailableError(ModelError):
     """No model of the chain can answer at the moment."""
 
     def __init__(self, message: str, retry_after: float | None = None, *, may_be_billed: bool = False) -> None:
-        super().__init__(message)
+        super().__init__(message, may_be_billed=may_be_billed)
         self.retry_after = retry_after
         """Seconds after which the provider wants to be asked again."""
-        self.may_be_billed = may_be_billed
-        """The request was sent and its answer lost: it may stand on the provider's bill."""
 
 
 class ModelRefusedError(ModelError):
-    """A provider refused the request as such; asking again changes nothing."""
+    """No model of the chain can serve the request as such; asking again changes nothing."""
+
+
+class ModelKeyRefusedError(ModelRefusedError):
+    """Providers refuse the key; with another one the same request may be served."""
 
 
 class NoModelKeyError(ModelError):

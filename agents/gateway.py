@@ -24,8 +24,10 @@ from litellm.llms.custom_llm import CustomLLM
 from litellm.types.utils import Choices, Message, ModelResponse
 from litellm.types.utils import Usage as BilledUsage
 
-from agents.errors import ModelError, ModelRefusedError, ModelUnavailableError
-from agents.model_failures import Trouble, trouble_of
+from agents.errors import ModelError, ModelRefusedError
+from agents.failover import FailedCallError, Failover, Lost
+from agents.health import Health, LocalHealth
+from agents.model_failures import Fault, Trouble, trouble_of
 from agents.model_keys import Access, KeySource, Wanted
 from agents.models import ModelAnswer, ModelRequest, ToolCall
 from agents.pricing import Price, dearest_price, prompt_tokens_bound
@@ -45,9 +47,15 @@ class Gateway:
     """Asks the models of a chain, first choice first, and says beforehand what that can cost at most."""
 
     def __init__(
-        self, keys: KeySource, *, prices: Mapping[str, Price] | None = None, timeout: timedelta = CALL_TIMEOUT
+        self,
+        keys: KeySource,
+        *,
+        prices: Mapping[str, Price] | None = None,
+        timeout: timedelta = CALL_TIMEOUT,
+        health: Health | None = None,
     ) -> None:
         self._keys = keys
+        self._health = health or LocalHealth()
         self._prices = dict(prices or {})
         self._timeout = timeout
         _configure()
@@ -68,29 +76,35 @@ class Gateway:
         costs = (price.prompt * tokens + price.completion * request.max_tokens + price.request for price in paid)
         return (max(costs, default=Decimal(0)) * MARGIN).quantize(_PLACES, ROUND_UP)
 
-    async def complete(self, request: ModelRequest, chain: Sequence[str], offset: int = 0) -> ModelAnswer:
+    async def complete(
+        self, request: ModelRequest, chain: Sequence[str], offset: int = 0, *, lost: Lost | None = None
+    ) -> ModelAnswer:
         """Ask the chain from `offset` on (its last model where it is shorter) until one answers.
 
+        Args:
+            request: What is asked; a model that finds it too long is asked once more with a shorter one.
+            chain: Models, first choice first. One whose circuit is open is passed over.
+            offset: Models that were given up.
+            lost: Awaited with the models that are left, before they are asked, where a call before may be billed.
+
         Raises:
-            ModelUnavailableError: None can answer now; carries the provider's Retry-After in seconds.
-            ModelRefusedError: A provider refuses the request or the key as such.
+            ModelUnavailableError: None can answer now; carries the seconds after which one may.
+            ModelRefusedError: No model can serve the request as such.
+            ModelKeyRefusedError: Their providers refuse the key.
             NoModelKeyError: There is no key for a model.
         """
-        troubles: list[Trouble] = []
-        for model in chain[min(offset, len(chain) - 1) :]:
-            try:
-                with model_span(model, request) as span:
-                    answer = await self._ask(model, request)
-                    describe_answer(span, answer)
-                    return answer
-            except _FailoverError as error:
-                troubles.append(error.trouble)
-                log.warning("model_failed_over", model=model, reason=error.trouble.text)
-        raise _verdict(troubles)
+        walk = Failover(self._traced, _provider_of, self._health, lost)
+        return await walk.answer(request, chain[min(offset, len(chain) - 1) :])
 
     async def close(self) -> None:
         """Close LiteLLM's connections."""
         await close_litellm_async_clients()
+
+    async def _traced(self, model: str, request: ModelRequest) -> ModelAnswer:
+        with model_span(model, request) as span:
+            answer = await self._ask(model, request)
+            describe_answer(span, answer)
+            return answer
 
     async def _ask(self, model: str, request: ModelRequest) -> ModelAnswer:
         access = Access() if model == OFFLINE_MODEL else await self._keys.access(_wanted(model))
@@ -98,16 +112,14 @@ class Gateway:
             async with asyncio.timeout(self._timeout.total_seconds()):
                 response = await litellm.acompletion(**self._arguments(model, request, access))
             return self._answer(model, response)
-        except (ModelError, _FailoverError):
+        except (ModelError, FailedCallError):
             raise
         except Exception as error:
             # LiteLLM documents no common base for what its providers raise; the one place that sorts it is here.
             trouble = trouble_of(error, model, access.api_key)
-        if trouble.key_refused:
+        if trouble.fault is Fault.KEY_REFUSED:
             self._keys.refused()
-        if trouble.final:
-            raise ModelRefusedError(trouble.text)
-        raise _FailoverError(trouble)
+        raise FailedCallError(trouble)
 
     def _price(self, model: str) -> Price:
         return self._prices.get(model) or dearest_price(model, _rates(model))
@@ -129,6 +141,8 @@ class Gateway:
         return {name: value for name, value in arguments.items() if value is not None}
 
     def _answer(self, model: str, response: Any) -> ModelAnswer:
+        if not response.choices:
+            raise FailedCallError(Trouble(Fault.MALFORMED, f"{model}: the answer holds no choice"))
         choice = response.choices[0]
         calls = tuple(
             ToolCall(
@@ -138,7 +152,7 @@ class Gateway:
         )
         text = choice.message.content or ""
         if choice.finish_reason == "content_filter" and not calls and not text:
-            raise _FailoverError(Trouble(f"{model}: the answer was filtered", request_bound=True))
+            raise FailedCallError(Trouble(Fault.FILTERED, f"{model}: the answer was filtered", billed=True))
         usage = _usage(response)
         return ModelAnswer(
             text=text, tool_calls=calls, model=model, finish_reason=choice.finish_reason or "stop", usage=usage,
@@ -153,23 +167,6 @@ class Gateway:
         else:
             cost = Decimal(str(litellm.completion_cost(completion_response=response, model=model)))
         return cost.quantize(_PLACES, ROUND_UP)
-
-
-class _FailoverError(Exception):
-    """The next model of the chain may do better."""
-
-    def __init__(self, trouble: Trouble) -> None:
-        super().__init__(trouble.text)
-        self.trouble = trouble
-
-
-def _verdict(troubles: Sequence[Trouble]) -> ModelError:
-    text = "; ".join(trouble.text for trouble in troubles)
-    if all(trouble.request_bound for trouble in troubles):
-        return ModelRefusedError(text)
-    waits = [trouble.retry_after for trouble in troubles if trouble.retry_after is not None]
-    lost = any(trouble.may_be_billed for trouble in troubles)
-    return ModelUnavailableError(text, min(waits, default=None), may_be_billed=lost)
 
 
 class OfflineProvider(CustomLLM):
@@ -218,6 +215,11 @@ def _wanted(model: str) -> Wanted:
         raise ModelRefusedError(f"LiteLLM knows no provider for model {model}; write it as provider/model") from None
     missing = litellm.validate_environment(model).get("missing_keys") or ()
     return Wanted(model, provider, tuple(missing))
+
+
+def _provider_of(model: str) -> str | None:
+    """Whose circuit a model belongs to; the offline model has none, since nothing of it can be away."""
+    return None if model == OFFLINE_MODEL else model.partition("/")[0]
 
 
 def _rates(model: str) -> Mapping[str, Any]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 from agents.errors import (
     DivergenceError,
@@ -19,9 +19,9 @@ from agents.errors import (
     InvalidStepError,
     LostLeaseError,
     ModelError,
-    ModelUnavailableError,
     OverBudgetError,
 )
+from agents.finishing import finishing
 from agents.models import ModelAnswer, ModelRequest, ToolCall
 from agents.receipts import Pen, StepKey
 from agents.tools.base import ToolResult
@@ -30,10 +30,10 @@ from ledger.errors import StoreUnreachableError
 from ledger.store import Item, ItemResult, ItemStatus, NewEntry, NewMessage, Receipt, Step
 from ledger.vocabulary import Json, StepKind, StepStatus
 
-T = TypeVar("T")
-
 RETRIES_S = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
 """Waits between attempts to commit while the database is away: an answer that was paid for is not given up at once."""
+
+LEAST_USD = Decimal("1e-9")
 
 Submit = Callable[[Item], Awaitable[ItemResult]]
 """Commits one item; `ledger.journal.GroupCommit.submit`."""
@@ -119,6 +119,7 @@ class Steps:
         self._wiring = wiring
         self._journal = {(step.ordinal, step.sub): step for step in served}
         self._opened = False
+        self._bound_usd = Decimal(0)
         self._opening = asyncio.Lock()
         for step in served:
             if step.status is StepStatus.DONE:
@@ -162,7 +163,19 @@ class Steps:
         if (step := await self._serve(key)) is not None:
             return ModelAnswer.model_validate(step.result)
         await self._begin(key)
-        return ModelAnswer.model_validate(await _finishing(self._ask(key, bound_usd(), ask)))
+        return ModelAnswer.model_validate(await finishing(self._ask(key, bound_usd(), ask)))
+
+    async def reserve_again(self, ordinal: int, name: str, request: ModelRequest, bound_usd: Decimal) -> None:
+        """Before another model is asked within a model step: the call before may be billed, stays charged at its bound and
+        is listed in doubt; the next one gets a reservation of its own.
+
+        Raises:
+            OverBudgetError: There is no room for it; so with HaltedError and LostLeaseError.
+        """
+        key = StepKey(ordinal, 0, StepKind.MODEL, name, digest(request.model_dump(mode="json")))
+        # An intent with the same bound would be taken for the same attempt, written twice.
+        self._bound_usd = bound_usd if bound_usd != self._bound_usd else bound_usd + LEAST_USD
+        await self._refuse(key, await self._submit(self._wiring.pen.intent(key, self._bound_usd)))
 
     async def tool(
         self,
@@ -207,6 +220,7 @@ class Steps:
         self._wiring.observer.begins(key)
 
     async def _ask(self, key: StepKey, bound_usd: Decimal, ask: Callable[[], Awaitable[ModelAnswer]]) -> Json:
+        self._bound_usd = bound_usd
         result = await self._submit(self._wiring.pen.intent(key, bound_usd))
         if result.status is ItemStatus.SERVED and result.step is not None:
             return self._keep(result.step)
@@ -214,7 +228,7 @@ class Steps:
         try:
             answer = await ask()
         except ModelError as error:
-            if not (isinstance(error, ModelUnavailableError) and error.may_be_billed):
+            if not error.may_be_billed:
                 await self._submit(self._wiring.pen.failure(key, error))
             raise
         return await self._commit(key, self._wiring.pen.receipt(key, answer.model_dump(mode="json"), answer=answer))
@@ -278,16 +292,3 @@ def refusal(reason: str) -> ToolResult:
 def failed(content: dict[str, Json]) -> ToolResult:
     """A result that tells the model what went wrong."""
     return ToolResult(ok=False, content=json.dumps(content, ensure_ascii=False))
-
-
-async def _finishing(work: Coroutine[Any, Any, T]) -> T:
-    """Await to the end even when cancelled, then pass the cancellation on: what was asked is paid for and must be kept."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        if not task.done():
-            await asyncio.wait([task])
-        if not task.cancelled() and (error := task.exception()) is not None:
-            raise asyncio.CancelledError from error
-        raise

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from agents.bus import Relay
 from agents.extensions import load_graphs, load_tools
 from agents.feed import Feed
+from agents.health import SharedHealth
 from agents.layout import Layout
 from agents.model_keys import EnvironmentKeys, KeySource, VaultAccess
 from agents.runner import AgentDeps
@@ -51,7 +52,7 @@ async def open_dependencies(settings: Settings, addresses: Addresses, worker: st
         feed = Feed(redis)
         journal = GroupCommit(store)
         stack.push_async_callback(journal.aclose)
-        gateway = Gateway(_keys(settings))
+        gateway = Gateway(_keys(settings), health=SharedHealth(redis))
         stack.push_async_callback(gateway.close)
         await gateway.warm()
         stopping = asyncio.Event()

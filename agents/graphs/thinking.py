@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -9,8 +10,9 @@ from langgraph.runtime import Runtime
 
 from agents.assignments import Feedback
 from agents.context import Chat, note, request
+from agents.errors import ModelKeyRefusedError, ModelRefusedError
 from agents.messages import as_feedback
-from agents.models import ModelAnswer, ToolCall
+from agents.models import ModelAnswer, ModelRequest, ToolCall
 from agents.state import Ending, RunContext, RunState
 from agents.steps import Reading
 from agents.tools.base import Tool
@@ -36,16 +38,29 @@ async def think(state: RunState, runtime: Runtime[RunContext]) -> dict[str, Any]
     messages = [*state["messages"], *heard]
     schemas = [schema_of(tool) for tool in run.offered.values()]
     asked = request(run.assignment.work, messages, schemas, run.window)
-    chain = run.request.chain
-    answer = await run.steps.model(
-        ordinal,
-        run.assignment.work,
-        asked,
-        lambda: run.gateway.bound(asked, chain),
-        lambda: run.gateway.complete(asked, chain, run.request.chain_offset),
-    )
+    try:
+        answer = await _ask(run, ordinal, asked, run.request.chain, run.request.chain_offset)
+    except ModelKeyRefusedError:
+        raise  # with another key the same request may be served
+    except ModelRefusedError as error:
+        return {"ending": failed(f"no model can serve this request: {error}")}
     delta = {"messages": [*heard, said(answer)], "ordinal": ordinal + 1, "turns": state["turns"] + 1}
     return delta | _judge_turn(state, answer)
+
+
+async def _ask(run: RunContext, ordinal: int, asked: ModelRequest, chain: Sequence[str], offset: int) -> ModelAnswer:
+    work = run.assignment.work
+
+    async def lost(left: Sequence[str]) -> None:
+        await run.steps.reserve_again(ordinal, work, asked, run.gateway.bound(asked, left))
+
+    return await run.steps.model(
+        ordinal,
+        work,
+        asked,
+        lambda: run.gateway.bound(asked, chain),
+        lambda: run.gateway.complete(asked, chain, offset, lost=lost),
+    )
 
 
 @lru_cache(maxsize=256)

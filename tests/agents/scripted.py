@@ -26,6 +26,8 @@ class Says:
     finish_reason: str | None = None
     hold: threading.Event | None = None
     """Wait for this before answering."""
+    cut: int | None = None
+    """Close the connection after so many bytes of the body; 0 sends not even a status."""
 
     def body(self, number: int) -> bytes:
         if self.raw is not None:
@@ -118,6 +120,9 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             if says.hold is not None:
                 says.hold.wait(20)
             payload = says.body(number)
+            if says.cut == 0:
+                self.close_connection = True
+                return
             try:
                 self.send_response(says.status)
                 self.send_header("Content-Type", "application/json")
@@ -125,7 +130,8 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 for name, value in says.headers.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(payload)
+                self.wfile.write(payload[: says.cut])
+                self.close_connection = self.close_connection or says.cut is not None
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True  # the client gave up, which is what some tests are about
 

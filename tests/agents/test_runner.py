@@ -16,7 +16,7 @@ import pytest
 from redis.asyncio import Redis
 
 from agents.assignments import Feedback, Work
-from agents.errors import LostLeaseError, ModelUnavailableError
+from agents.errors import LostLeaseError, ModelKeyRefusedError, ModelUnavailableError
 from agents.feed import Feed
 from agents.gateway import Gateway
 from agents.git import GitStore
@@ -137,6 +137,45 @@ async def bench(tmp_path: Path, source: Path, server: Server, redis: Redis) -> A
     yield Bench(deps, store, server, git, base)
     await deps.journal.aclose()
     await gateway.close()
+
+
+async def test_a_lost_call_stays_charged_and_listed_when_the_next_model_answers(bench: Bench) -> None:
+    bench.server.queue = [Says("lost", cut=0)]
+    bench.server.script = by_turn(DONE)
+    second = "openai/second"
+    prices = {
+        MODEL: Price(Decimal("0.000001"), Decimal("0.000002")),
+        second: Price(Decimal("0.000001"), Decimal("0.000002")),
+    }
+    gateway = Gateway(Keys(bench.server.url), prices=prices)
+    bench.deps = replace(bench.deps, gateway=gateway)
+    outcome = await bench.run(chain=(MODEL, second))
+    assert outcome.kind is OutcomeKind.FINISHED
+    assert bench.server.calls == 2
+    [doubt] = await bench.store.in_doubt("p")
+    budget = await bench.store.budget("p")
+    assert budget.spent_usd == outcome.cost_usd == Decimal("0.0012")
+    assert budget.reserved_usd == doubt.cost_usd > 0
+    again = await bench.run(chain=(MODEL, second))
+    assert (again.kind, bench.server.calls) == (OutcomeKind.FINISHED, 2)
+    await gateway.close()
+
+
+async def test_a_request_that_no_model_can_serve_ends_the_run(bench: Bench) -> None:
+    bench.server.queue = [Says("tools must be a list", status=400)]
+    outcome = await bench.run()
+    assert outcome.kind is OutcomeKind.FAILED
+    assert "tools must be a list" in outcome.summary
+    assert (await bench.store.budget("p")).reserved_usd == 0
+
+
+async def test_a_refused_key_does_not_end_the_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Keys, "refused", lambda _: None)
+    bench.server.queue = [Says("bad key", status=401)]
+    bench.server.script = by_turn(DONE)
+    with pytest.raises(ModelKeyRefusedError):
+        await bench.run()
+    assert (await bench.run()).kind is OutcomeKind.FINISHED
 
 
 async def test_an_engineer_reads_writes_and_finishes(bench: Bench) -> None:
