@@ -29,6 +29,11 @@ def is_source(path: str) -> bool:
     return is_python(path) and not special and not _SKIPPED.search(path)
 
 
+def is_program(path: str) -> bool:
+    """Source that runs: a stub cannot turn a test red or green."""
+    return is_source(path) and not path.endswith(".pyi")
+
+
 def is_document(path: str) -> bool:
     """READMEs, other top-level texts and the texts of a docs folder."""
     depth = path.count("/")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from agents.offline.clues import imported_modules, name_of, path_of
-from agents.offline.paths import is_source, module_of
+from agents.offline.paths import is_program, module_of
 from agents.offline.sites import Hints
 from agents.offline.source import Source
 from agents.scope import refusal_to_write
@@ -53,8 +53,8 @@ def tested_files(
 
 
 def imported_sources(importers: dict[str, str], files: Iterable[str]) -> list[str]:
-    """Sources of the repository that some files import, in the order of the imports."""
-    by_module = {module_of(path): path for path in files if is_source(path)}
+    """Sources of the repository that some files import, in the order of the imports; the module, not its stub."""
+    by_module = {module_of(path): path for path in files if is_program(path)}
     found: dict[str, None] = {}
     for importer, text in importers.items():
         for module, name in imported_modules(importer, text):
@@ -78,7 +78,7 @@ def scores_from_names(tests: Sequence[str], texts: dict[str, str], hints: Hints)
 
 
 def _may_patch(path: str, scope: Sequence[str]) -> bool:
-    return is_source(path) and refusal_to_write(scope, path) is None
+    return is_program(path) and refusal_to_write(scope, path) is None
 
 
 def _best_files(scores: Scores) -> Scores:
