@@ -130,10 +130,10 @@ class Story:
     async def _compare(self, store: PostgresStore) -> None:
         now = await model_steps(store, self.project)
         same = sum(now.get(key) == step for key, step in self.before_kill.items())
-        self.narrate(f"Worker process {self.machinery.worker_pid} has taken over. Of the {len(self.before_kill)} calls")
         self.narrate(
-            f"{same} still stand as they were: the runs go on from the journal and pay for none of them again."
+            f"Worker process {self.machinery.worker_pid} has taken over: {same} of {len(self.before_kill)} calls stand unchanged,"
         )
+        self.narrate("the runs go on from the journal and pay for none of them again.")
 
 
 async def until_busy(store: PostgresStore, project: str) -> None:
