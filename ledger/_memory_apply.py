@@ -68,14 +68,15 @@ def _apply_intent(state: State, item: Intent, bound: Decimal, thread: Thread, no
         if kept.step.status is StepStatus.RESERVED:
             if (attempts[-1].bound, attempts[-1].name) == (bound, item.name):
                 return _with(ItemStatus.OK, kept)
-            attempts[-1].state = StepStatus.IN_DOUBT
+            if attempts[-1].state is StepStatus.RESERVED:
+                state.charge_doubt(attempts[-1])
     halt = state.halted_by(thread)
     if halt:
         return _answer(ItemStatus.HALTED, halt)
     refusal = _refused_by_budget(state, thread, bound)
     if refusal:
         return refusal
-    _change_budgets(state, thread, reserved=bound, spent=Decimal(0))
+    state.change_budgets(thread.path, reserved=bound, spent=Decimal(0))
     kept = state.steps[key] = KeptStep(_reserved_step(item, kept, now))
     attempts.append(
         Attempt(*key, kept.step.attempt, item.epoch, item.name, item.request_digest, bound, item.worker, now)
@@ -118,20 +119,6 @@ def _refused_by_budget(state: State, thread: Thread, bound: Decimal) -> ItemResu
                 f"budget {node.scope}: limit {limit} USD, spent {spent}, reserved {reserved}, asked for {asked}",
             )
     return None
-
-
-def _change_budgets(
-    state: State, thread: Thread, *, reserved: Decimal, spent: Decimal, violated: str | None = None
-) -> None:
-    for scope in thread.path:
-        node = state.budgets[scope]
-        state.budgets[scope] = node.model_copy(
-            update={
-                "reserved_usd": node.reserved_usd + reserved,
-                "spent_usd": node.spent_usd + spent,
-                "violated": node.violated or scope == violated,
-            }
-        )
 
 
 def _apply_plain_receipt(state: State, item: Receipt, prepared: Prepared, thread: Thread, now: datetime) -> ItemResult:
@@ -200,15 +187,17 @@ def _unasked(item: Receipt, thread: Thread, kept: KeptStep | None) -> ItemResult
 
 
 def _settle(state: State, item: Receipt, cost: Decimal, thread: Thread, attempt: Attempt, now: datetime) -> None:
+    charged = attempt.bound if attempt.state is StepStatus.IN_DOUBT else Decimal(0)
     attempt.state, attempt.cost, attempt.model, attempt.usage = item.status, cost, item.model, item.usage
     scope = thread.info.budget_scope
     violated = scope if cost > attempt.bound else None
-    _change_budgets(state, thread, reserved=-attempt.bound, spent=cost, violated=violated)
+    state.change_budgets(thread.path, reserved=charged - attempt.bound, spent=cost - charged, violated=violated)
     if violated:
         event = BudgetViolated(
             scope=scope, thread=attempt.thread, ordinal=attempt.ordinal, bound_usd=attempt.bound, cost_usd=cost
         )
         _append_own(state, thread, attempt, event, now)
+    state.note_soft_limit(thread, now)
 
 
 def _late_answer(attempt: Attempt, cost: Decimal, *, used: bool) -> LateAnswer:

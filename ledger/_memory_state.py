@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
-from ledger.chain import canonical, seal
+from ledger.chain import canonical, decimal_text, seal
 from ledger.errors import KeyConflictError
+from ledger.events import BudgetLow
 from ledger.store import GENESIS, Budget, Entry, Head, Message, NewEntry, NewMessage, StandingRow, Step, ThreadInfo
-from ledger.vocabulary import Standing, StepStatus, Usage
+from ledger.vocabulary import SOFT_LIMIT_PERCENT, Standing, StepStatus, Usage, is_low
 
 
 @dataclass
@@ -131,8 +133,36 @@ class State:
         row = next((row for row in rows if row and row.standing is not Standing.ACTIVE), None)
         return row and f"{row.subject} is {row.standing}: {row.reason}"
 
+    def change_budgets(
+        self, path: Sequence[str], *, reserved: Decimal, spent: Decimal, violated: str | None = None
+    ) -> None:
+        """Add to a scope and all its ancestors."""
+        for scope in path:
+            node = self.budgets[scope]
+            self.budgets[scope] = node.model_copy(
+                update={
+                    "reserved_usd": node.reserved_usd + reserved,
+                    "spent_usd": node.spent_usd + spent,
+                    "violated": node.violated or scope == violated,
+                }
+            )
+
+    def note_soft_limit(self, thread: Thread, now: datetime) -> None:
+        """One entry for each scope and limit of which 80 % are spent."""
+        for node in (self.budgets[scope] for scope in thread.path):
+            if node.limit_usd is not None and is_low(node.spent_usd, node.limit_usd):
+                event = BudgetLow(scope=node.scope, limit_usd=node.limit_usd, percent=SOFT_LIMIT_PERCENT)
+                key = f"{event.kind}:{node.scope}:{decimal_text(node.limit_usd)}"
+                entry = NewEntry(project=thread.info.project, key=key, kind=event.kind, body=event.model_dump())
+                self.append(entry, now)
+
+    def charge_doubt(self, attempt: Attempt) -> None:
+        """Nobody knows whether it was billed, so it counts as spent until the truth is known."""
+        attempt.state = StepStatus.IN_DOUBT
+        self.change_budgets(self.threads[attempt.thread].path, reserved=-attempt.bound, spent=attempt.bound)
+
     def doubt(self, thread: str) -> int:
-        """What was asked and never answered stays charged; returns how many."""
+        """What was asked and never answered is charged; returns how many."""
         asked = [
             attempt
             for attempts in self.attempts.values()
@@ -140,7 +170,7 @@ class State:
             if attempt.thread == thread and attempt.state is StepStatus.RESERVED
         ]
         for attempt in asked:
-            attempt.state = StepStatus.IN_DOUBT
+            self.charge_doubt(attempt)
         for key, kept in self.steps.items():
             if key[0] == thread and kept.step.status is StepStatus.RESERVED:
                 self.steps[key] = replace(kept, step=kept.step.model_copy(update={"status": StepStatus.IN_DOUBT}))

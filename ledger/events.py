@@ -195,6 +195,15 @@ class BudgetViolated(Event):
     cost_usd: Decimal
 
 
+class BudgetLow(Event):
+    """The soft limit: this share of a scope's limit is spent. Written once for each scope and limit."""
+
+    kind = "budget_low"
+    scope: str
+    limit_usd: Decimal
+    percent: int
+
+
 class GatesReported(Event):
     kind = "gates_reported"
     sprint: int

@@ -162,6 +162,8 @@ class MemoryStore:
 
     async def raise_budget(self, scope: str, limit_usd: Decimal) -> Budget:
         node = await self.budget(scope)
+        for below in [other for name, other in self._state.budgets.items() if name.startswith(f"{scope}/")]:
+            self._state.budgets[below.scope] = below.model_copy(update={"violated": False})
         self._state.budgets[scope] = node.model_copy(update={"limit_usd": money(limit_usd), "violated": False})
         return self._state.budgets[scope]
 

@@ -179,7 +179,10 @@ class ItemResult(Record):
 
 
 class Budget(Record):
-    """One node of the budget tree; `limit_usd` None means that only its ancestors limit it."""
+    """One node of the budget tree; `limit_usd` None means that only its ancestors limit it.
+
+    `reserved_usd` is what calls in flight may cost; `spent_usd` holds true costs, and the bounds of what is in doubt.
+    """
 
     scope: str
     limit_usd: Decimal | None
@@ -280,7 +283,7 @@ class Store(Protocol):
         ...
 
     async def raise_budget(self, scope: str, limit_usd: Decimal) -> Budget:
-        """Set a new limit and clear the violation."""
+        """Set a new limit; clear the violation here and below."""
         ...
 
     async def budget(self, scope: str) -> Budget:

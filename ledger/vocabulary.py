@@ -34,6 +34,15 @@ def dollars(amount: Decimal) -> str:
     return f"{whole}.{places.rstrip('0').ljust(2, '0')}"
 
 
+SOFT_LIMIT_PERCENT = 80
+"""Share of a budget at which a notice is given; `ledger/sql` has the same number."""
+
+
+def is_low(spent: Decimal, limit: Decimal | None) -> bool:
+    """Whether the soft limit is reached."""
+    return limit is not None and limit > 0 and spent * 100 >= limit * SOFT_LIMIT_PERCENT
+
+
 class Record(BaseModel):
     """Base of internal contracts: frozen, unknown fields ignored so that old and new builds can talk during a rollout."""
 

@@ -345,7 +345,7 @@ async def test_a_lost_answer_stays_charged_and_is_listed_in_doubt() -> None:
         await run.think(0, "question", lost)
     again = await world.open()
     assert len(await world.store.in_doubt("p")) == 1
-    assert (await world.store.budget("p")).reserved_usd == BOUND
+    assert (await world.store.budget("p")).spent_usd == BOUND
     await again.think(0, "question")
 
 

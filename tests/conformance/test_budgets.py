@@ -158,3 +158,45 @@ async def test_amounts_are_read_without_trailing_zeros(store: Store, project: st
     await store.open_budget(f"{project}/x", None)
     budget = await store.budget(f"{project}/x")
     assert (str(budget.spent_usd), str(budget.reserved_usd)) == ("0", "0")
+
+
+async def test_a_raised_project_lets_a_task_go_on_that_a_violation_had_blocked(
+    store: Store, project: str, lease: Lease
+) -> None:
+    await store.apply([intent(lease, 0), receipt(lease, 0, cost="0.11")])
+    await store.raise_budget(project, Decimal("2"))
+    assert not (await store.budget(f"{project}/s1/t")).violated
+    assert (await store.apply([intent(lease, 1)]))[0].status is ItemStatus.OK
+
+
+async def test_four_fifths_spent_are_noted_once_for_each_scope_and_limit(
+    store: Store, project: str, lease: Lease
+) -> None:
+    async def notices() -> list[tuple[str, str]]:
+        entries = await store.entries(project)
+        assert verify(entries).ok
+        return [(entry.body["scope"], entry.body["limit_usd"]) for entry in entries if entry.kind == "budget_low"]
+
+    task = f"{project}/s1/t"
+    await store.apply([intent(lease, 0, "0.40"), receipt(lease, 0, cost="0.39")])
+    assert await notices() == []
+    await store.apply([intent(lease, 1, "0.05"), receipt(lease, 1, cost="0.01")])
+    assert await notices() == [(task, "0.5")]
+    await store.apply([intent(lease, 2, "0.05"), receipt(lease, 2, cost="0.05")])
+    assert await notices() == [(task, "0.5")]
+    await store.raise_budget(task, Decimal("0.8"))
+    await store.apply([intent(lease, 3, "0.35"), receipt(lease, 3, cost="0.35")])
+    assert await notices() == [(task, "0.5"), (project, "1"), (task, "0.8")]
+
+
+async def test_doubt_counts_as_spent_until_the_late_answer_says_what_it_was(
+    store: Store, project: str, lease: Lease
+) -> None:
+    await store.apply([intent(lease, 0, "0.30")])
+    await store.acquire_lease(thread(project), "w1", MINUTE)
+    doubted = await store.budget(project)
+    assert (doubted.reserved_usd, doubted.spent_usd) == (0, Decimal("0.30"))
+    await store.apply([receipt(lease, 0, cost="0.02")])
+    settled = await store.budget(project)
+    assert (settled.reserved_usd, settled.spent_usd) == (0, Decimal("0.02"))
+    assert settled.spent_usd == sum(row.cost_usd for row in await store.usage(project))
