@@ -43,6 +43,16 @@ _ALL = (
         ("pytest", "freezegun"),
     ),
     Specimen(
+        "jsonschema",
+        "4.26.0",
+        Bug(
+            "missing condition",
+            "jsonschema/_keywords.py",
+            'validator.is_type(instance, "string") and len(instance) < mL',
+            "len(instance) < mL",
+        ),
+    ),
+    Specimen(
         "parse",
         "1.22.4",
         Bug("arithmetic operator", "parse/__init__.py", "int(tzm) + int(tzh) * 60", "int(tzm) - int(tzh) * 60"),
@@ -68,6 +78,11 @@ _ALL = (
             'if self._trivia.trail.startswith("\\n")',
         ),
         ("pytest", "PyYAML"),
+    ),
+    Specimen(
+        "wcwidth",
+        "0.9.4",
+        Bug("off by one", "wcwidth/bisearch.py", "ubound = len(table) - 1", "ubound = len(table) - 2"),
     ),
 )
 SPECIMENS = {specimen.name: specimen for specimen in _ALL}
