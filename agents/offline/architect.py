@@ -82,10 +82,22 @@ def _nothing(facts: Facts) -> str:
         return "after your feedback no kind of work is left that I can do"
     parts = {
         REPAIR: "no test fails",
-        TIDY: f"lint could not run ({why})" if (why := facts.lint.refused) else "lint has no findings in scope",
+        TIDY: _no_tidying(facts),
         ANALYZE: "no analysis is left",
     }
     return ", ".join(str(parts[intent]) for intent in facts.intents)
+
+
+def _no_tidying(facts: Facts) -> str:
+    """Why there is no task, for a person who may see that lint does complain."""
+    lint = facts.lint
+    if lint.refused:
+        return f"lint could not run ({lint.refused})"
+    if not lint.findings:
+        return "lint has no findings"
+    shown = ", ".join(f"{rule} {count}" for rule, count in list(count_rules(lint.findings).items())[:6])
+    left = f"none of {len(lint.findings)} lint finding(s) is in scope, outside tests and surely mendable ({shown})"
+    return left if lint.configured else f"{left}; where no linter is configured only plain mistakes are mended"
 
 
 def _usual_risks(desk: Desk, tasks: list[PlannedTask]) -> list[str]:

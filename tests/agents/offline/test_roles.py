@@ -192,6 +192,16 @@ async def test_a_plan_honours_what_a_person_wants(shop: House) -> None:
     assert any("make it beautiful" in risk for risk in run.arguments["risks"])
 
 
+async def test_an_empty_plan_says_which_findings_are_left_alone_and_why(tmp_path: Path) -> None:
+    house = House(tmp_path, quick=True)
+    house.write({"a.py": "def f(x):\n    return '%s' % (x,)\n"})
+    run = await house.run(Work.PLAN, goal="Clean up lint")
+    assert run.arguments["sprints"] == []
+    assert "none of 1 lint finding(s)" in run.arguments["summary"]
+    assert "UP031 1" in run.arguments["summary"]
+    assert "no linter is configured" in run.arguments["summary"]
+
+
 async def test_where_nothing_is_wrong_the_plan_is_empty(tmp_path: Path) -> None:
     house = House(tmp_path, quick=True)
     house.write({"a.py": "X = 1\n", "test_a.py": "def test_a():\n    pass\n"})
