@@ -9,6 +9,7 @@ from temporalio import activity
 from activities.contracts import AgentActivities
 from activities.failures import TEXT_LIMIT, translated, worker_stopping
 from activities.heartbeat import beating
+from activities.soft_limit import soft_limit_notices
 from agents.runner import AgentDeps, run_agent
 from agents.runs import AgentOutcome, AgentRun
 from ledger.vocabulary import OutcomeKind
@@ -48,7 +49,8 @@ class AgentRuns(AgentActivities):
             watch.cancel()
         if outcome.kind is OutcomeKind.PAUSED and activity.is_worker_shutdown():
             raise worker_stopping()
-        return without_long_text(outcome)
+        notices = await soft_limit_notices(self._deps.store, self._deps.feed, request.budget_scope)
+        return without_long_text(outcome.model_copy(update={"notices": notices}))
 
 
 def without_long_text(outcome: AgentOutcome) -> AgentOutcome:

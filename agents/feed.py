@@ -66,6 +66,17 @@ class Feed:
             reason = str(error)[:200] or type(error).__name__
             log.warning("feed_unavailable", project=project, error=reason, failures=self.failures)
 
+    async def publish_once(self, project: str, key: str, event: Mapping[str, Json]) -> None:
+        """Publish unless an event with this key was published before, by whatever process, as far as Redis remembers."""
+        try:
+            async with asyncio.timeout(PUBLISH_S):
+                if not await self.redis.set(f"{feed_key(project)}:{key}", "1", nx=True):
+                    return
+        except (RedisError, OSError):
+            self.failures += 1
+            return
+        await self.publish(project, event)
+
     async def read(self, project: str, after: str = BEGINNING, block_ms: int | None = None) -> AsyncIterator[FeedEvent]:
         """Events after an id, oldest first.
 

@@ -60,6 +60,8 @@ class AgentOutcome(Record):
     to_role: Role | None = None
     commit: str | None = None
     """Head of the branch after the run's last served receipt."""
+    notices: tuple[str, ...] = ()
+    """What people should know although the run went on, such as a budget that is nearly spent."""
     steps: int = 0
     model_calls: int = 0
     cost_usd: Decimal = Decimal(0)

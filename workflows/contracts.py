@@ -305,6 +305,8 @@ class StatusView(Record):
     budget_usd: Decimal | None = None
     events: tuple[str, ...] = ()
     """The last things that happened, oldest first."""
+    notices: tuple[str, ...] = ()
+    """What people should know, such as a budget that is nearly spent."""
 
 
 class BoardView(Record):

@@ -12,7 +12,8 @@ from activities.contracts import AgentActivities, OpenBudget, RecordActivities
 from agents.assignments import Feedback
 from agents.messages import feedback_message
 from agents.runs import AgentOutcome, AgentRun
-from ledger.vocabulary import Answer, ApprovalKind, Json, OutcomeKind, project_scope, thread_id
+from ledger.chain import decimal_text
+from ledger.vocabulary import Answer, ApprovalKind, Json, OutcomeKind, dollars, project_scope, thread_id
 from workflows import options
 from workflows.contracts import FeedbackNote
 from workflows.lifecycle import Lifecycle, together
@@ -67,6 +68,7 @@ class Crew:
             raises = self._raises
             outcome = await self._once(run, thread, text)
             self._life.tally.count(outcome)
+            self._life.warn(outcome.notices)
             self._life.refresh()
             if outcome.kind is OutcomeKind.PAUSED and standstills < STANDSTILLS:
                 standstills += not await self._pause_known()
@@ -116,8 +118,8 @@ class Crew:
             limit = self._life.budget_usd
             subject: dict[str, Json] = {
                 "scope": project_scope(run.project),
-                "limit_usd": None if limit is None else str(limit),
-                "cost_usd": str(self._life.tally.cost_usd),
+                "limit_usd": None if limit is None else decimal_text(limit),
+                "cost_usd": decimal_text(self._life.tally.cost_usd),
                 "thread": outcome.thread,
             }
             decision = await self._life.ask(
@@ -134,7 +136,7 @@ class Crew:
 
     async def _raise(self, project: str, limit: Decimal) -> None:
         request = OpenBudget(scope=project_scope(project), limit_usd=limit, raised=True)
-        await self._life.call(RecordActivities.open_budget, request, options.RECORD, f"budget {limit} USD")
+        await self._life.call(RecordActivities.open_budget, request, options.RECORD, f"budget {dollars(limit)} USD")
         self._life.budget_usd = limit
         self._raises += 1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -75,6 +75,7 @@ class Lifecycle:
         self.children: dict[str, ChildWorkflowHandle[Any, Any]] = {}
         self.happened: list[str] = []
         self.refused: list[RefusalView] = []
+        self.notices: list[str] = []
         self._visibility = Visibility()
 
     # What is shown.
@@ -101,6 +102,7 @@ class Lifecycle:
             cost_usd=self.tally.cost_usd,
             budget_usd=self.budget_usd,
             events=tuple(self.happened),
+            notices=tuple(self.notices),
         )
 
     # What happened.
@@ -136,6 +138,13 @@ class Lifecycle:
         """Show something among the last events that an activity has put on the ledger already."""
         at = workflow.now().strftime("%H:%M:%S")
         self.happened = [*self.happened, f"{at} {summary(text)}"][-EVENTS_KEPT:]
+
+    def warn(self, notices: Sequence[str]) -> None:
+        """Show what people should know as long as the work lasts, each notice once."""
+        for notice in notices:
+            if notice not in self.notices:
+                self.notices.append(notice)
+                self.remark(notice)
 
     def refuse(self, name: str, reason: str, sender: str | None) -> None:
         """Put a message that is not applied on the record."""

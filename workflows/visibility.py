@@ -92,6 +92,7 @@ def answering_command(view: ApprovalView, decision: Answer = Answer.APPROVE, nam
 def details(status: StatusView, tasks: Sequence[TaskView]) -> str:
     """The state of a workflow as markdown: phase, board, open approvals with their answers, cost, last events."""
     parts = [_head(status)]
+    parts += [f"**Notice**: {notice}" for notice in status.notices]
     parts += [_approval(view) for view in status.awaiting]
     if tasks:
         parts.append(_board(tasks))

@@ -16,6 +16,7 @@ from tests.workflows.script import change as planned
 from tests.workflows.script import done, ended, failing, plan
 from tests.workflows.world import World
 from workflows.contracts import TaskReport
+from workflows.visibility import details
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -193,6 +194,21 @@ async def test_an_empty_budget_asks_and_a_raised_one_lets_the_same_thread_go_on(
     assert "more than the present limit" in reasons[1]
     first, second = world.script.runs(Work.CHANGE)
     assert first.lineage == second.lineage
+
+
+async def test_a_budget_that_is_nearly_spent_is_shown_once_and_stops_nothing(world: World) -> None:
+    def warned(run: AgentRun) -> AgentOutcome:
+        return changed(run).model_copy(update={"notices": ("budget p: 80 % of 5.00 USD are spent",)})
+
+    world.script.agents[(Work.CHANGE, "one")] = warned
+    world.script.gates["one"] = [failing("test_x is red")]
+    handle = await world.start_task({"task": TASK})
+    report = await asyncio.wait_for(handle.result(), 30)
+    assert (report.state, report.attempts) == (TaskState.ACCEPTED, 2)
+    status = await world.status(handle.id)
+    assert status.notices == ("budget p: 80 % of 5.00 USD are spent",)
+    assert "**Notice**: budget p: 80 %" in details(status, ())
+    assert world.script.kinds().count("approval_requested") == 0
 
 
 async def test_agents_that_run_out_of_money_together_ask_once(world: World) -> None:

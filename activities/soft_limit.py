@@ -1,0 +1,42 @@
+"""The soft limit of budgets: said to people while there is still time to raise it. The ledger has it from the settlement itself."""
+
+from __future__ import annotations
+
+import structlog
+
+from agents.feed import Feed
+from ledger.errors import LedgerError
+from ledger.store import Budget, Store
+from ledger.vocabulary import SOFT_LIMIT_PERCENT, Json, dollars, is_low
+
+log = structlog.get_logger(__name__)
+
+
+async def soft_limit_notices(store: Store, feed: Feed, scope: str) -> tuple[str, ...]:
+    """What to say of a scope and its ancestors, root first; the live feed shows each once for each limit.
+
+    A record that does not answer costs the notice, never the run: the hard limit holds without it.
+    """
+    try:
+        low = [budget for budget in await _path(store, scope) if is_low(budget.spent_usd, budget.limit_usd)]
+    except LedgerError as error:
+        log.warning("soft_limit_unknown", scope=scope, error=str(error)[:200])
+        return ()
+    for budget in low:
+        project = scope.partition("/")[0]
+        event: dict[str, Json] = {"type": "budget", "text": text_of(budget), "data": budget.model_dump(mode="json")}
+        await feed.publish_once(project, f"budget_low:{budget.scope}:{budget.limit_usd}", event)
+    return tuple(text_of(budget) for budget in low)
+
+
+async def _path(store: Store, scope: str) -> list[Budget]:
+    parts = scope.split("/")
+    return [await store.budget("/".join(parts[: length + 1])) for length in range(len(parts))]
+
+
+def text_of(budget: Budget) -> str:
+    """The notice, the same for everybody as long as the limit stands."""
+    limit = dollars(budget.limit_usd) if budget.limit_usd is not None else "unlimited"
+    return (
+        f"budget {budget.scope}: {SOFT_LIMIT_PERCENT} % of {limit} USD are spent; at the limit the work waits for more"
+    )

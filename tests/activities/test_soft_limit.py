@@ -1,0 +1,56 @@
+"""A budget that is nearly spent is said once on the feed, and with every outcome to whoever asked for the run."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from activities.soft_limit import soft_limit_notices
+from agents.feed import Feed
+from ledger.memory import MemoryStore
+from tests.support.records import MINUTE, Hands, intent, receipt, thread
+
+
+class Keys:
+    """The two commands of Redis that a feed writes with."""
+
+    def __init__(self) -> None:
+        self.kept: set[str] = set()
+        self.events: list[str] = []
+
+    async def set(self, key: str, _value: str, *, nx: bool) -> bool | None:
+        known = key in self.kept
+        self.kept.add(key)
+        return None if known and nx else True
+
+    async def xadd(self, _stream: str, fields: dict[str, str], **_: Any) -> None:
+        self.events.append(fields["event"])
+
+
+async def spend(store: MemoryStore, amount: str, ordinal: int) -> None:
+    lease = await store.acquire_lease(thread(), "w", MINUTE)
+    await store.apply([intent(lease, ordinal, amount), receipt(lease, ordinal, cost=amount)])
+
+
+async def test_a_notice_comes_at_four_fifths_once_on_the_feed_and_again_for_a_raised_limit() -> None:
+    store, redis = MemoryStore(Hands()), Keys()
+    feed = Feed(redis)  # pyright: ignore[reportArgumentType] - only what a feed uses
+    await store.open_budget("p", Decimal("1"))
+    await store.open_budget("p/s1/t", None)
+    await spend(store, "0.79", 0)
+    assert await soft_limit_notices(store, feed, "p/s1/t") == ()
+    await spend(store, "0.01", 1)
+    [notice] = await soft_limit_notices(store, feed, "p/s1/t")
+    assert notice.startswith("budget p: 80 % of 1.00 USD are spent")
+    assert await soft_limit_notices(store, feed, "p/s1/t") == (notice,)
+    assert len(redis.events) == 1
+    await store.raise_budget("p", Decimal("2"))
+    assert await soft_limit_notices(store, feed, "p/s1/t") == ()
+    await spend(store, "0.90", 2)
+    assert len(await soft_limit_notices(store, feed, "p/s1/t")) == 1
+    assert len(redis.events) == 2
+
+
+async def test_a_record_that_does_not_answer_costs_the_notice_and_not_the_run() -> None:
+    feed = Feed(Keys())  # pyright: ignore[reportArgumentType] - only what a feed uses
+    assert await soft_limit_notices(MemoryStore(Hands()), feed, "nowhere") == ()
