@@ -11,6 +11,7 @@ import argparse
 import base64
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -150,9 +151,11 @@ class Trial:
     def _lint(self, tree: Path) -> dict[str, int]:
         """Findings by rule under the package's own configuration, ruff's defaults where it has none; tests apart."""
         isolated = () if "[tool.ruff" in (tree / "pyproject.toml").read_text() else ("--isolated",)
+        bare = Path(mkdtemp(prefix="lint-", dir=self.folder)) / "tree"
+        shutil.copytree(tree, bare, ignore=shutil.ignore_patterns(".git"))  # ruff would skip generated files there
         options = ("--no-fix", "--no-cache", "--exit-zero", "--output-format=json", *isolated)
-        found = json.loads(_must(str(BIN / "ruff"), "check", *options, ".", cwd=tree))
-        in_tests = [is_test_file(str(Path(finding["filename"]).relative_to(tree))) for finding in found]
+        found = json.loads(_must(str(BIN / "ruff"), "check", *options, ".", cwd=bare))
+        in_tests = [is_test_file(str(Path(finding["filename"]).relative_to(bare))) for finding in found]
         rules = [str(item["code"]) for item, apart in zip(found, in_tests, strict=True) if not apart]
         return {**dict(sorted(Counter(rules).items())), "in tests": sum(in_tests)}
 
