@@ -152,3 +152,11 @@ class UnpricedModelError(ModelError):
 
 class VaultError(ModelError):
     """Provider keys cannot be read from Vault."""
+
+
+class RecordingError(AgentError):
+    """A recording of models' answers cannot be used."""
+
+
+class ReplayError(ModelError):
+    """A run that is served from a recording asks what was not recorded; asking again changes nothing."""

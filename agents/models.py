@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
+from typing import Protocol
 
 from ledger.vocabulary import Json, Record, Usage
 
@@ -32,3 +34,21 @@ class ModelAnswer(Record):
     finish_reason: str = "stop"
     usage: Usage = Usage()
     cost_usd: Decimal = Decimal(0)
+
+
+Lost = Callable[[Sequence[str]], Awaitable[None]]
+"""Told, before the rest of the chain is asked, that a call may stand on the bill without an answer."""
+
+
+class Models(Protocol):
+    """The way to models: `agents.gateway.Gateway`, or what records and replays in its place."""
+
+    def bound(self, request: ModelRequest, chain: Sequence[str]) -> Decimal:
+        """Upper bound in US dollars of one call to any model of the chain."""
+        ...
+
+    async def complete(
+        self, request: ModelRequest, chain: Sequence[str], offset: int = 0, *, lost: Lost | None = None
+    ) -> ModelAnswer:
+        """The first answer of the chain. Raises ModelError."""
+        ...

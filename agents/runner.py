@@ -16,11 +16,11 @@ from agents.bus import Inbox
 from agents.context import PROMPT_VERSION, opening
 from agents.errors import HaltedError, OverBudgetError, RunStoppedError
 from agents.feed import Feed
-from agents.gateway import Gateway
 from agents.graphs.registry import GraphFactory, graph_for
 from agents.layout import Layout
 from agents.leases import HeldLease
 from agents.mailbox import Mailbox
+from agents.models import Models
 from agents.opening import ASSIGNMENT, Opening, load_baseline, read_opening
 from agents.policy import Policy
 from agents.receipts import Pen
@@ -62,7 +62,7 @@ class AgentDeps:
 
     store: Store
     journal: GroupCommit
-    gateway: Gateway
+    gateway: Models
     feed: Feed
     sandbox: Sandbox
     layout: Layout

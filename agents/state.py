@@ -9,9 +9,8 @@ from typing import Annotated, TypedDict
 
 from agents.assignments import Assignment
 from agents.context import Chat
-from agents.gateway import Gateway
 from agents.mailbox import Mailbox
-from agents.models import ToolCall
+from agents.models import Models, ToolCall
 from agents.policy import Policy
 from agents.runs import AgentRun
 from agents.steps import Guard, Steps
@@ -37,6 +36,8 @@ class Closing(Record):
     ok: bool
     data: dict[str, Json] = {}
     ordinal: int
+    error: str = ""
+    """What the model was told, where the call was not accepted."""
 
 
 class RunState(TypedDict):
@@ -52,7 +53,10 @@ class RunState(TypedDict):
     """Digest of the calls of the last answer, and in `repeats` how often in a row they came."""
     repeats: int
     nudged: bool
-    rejected: bool
+    rejected: int
+    """Invalid results in a row."""
+    given_up: int
+    """Models of the chain that this run gave up because their answers were invalid, beyond those of the request."""
     closing: Closing | None
     ending: Ending | None
 
@@ -65,7 +69,7 @@ class RunContext:
     assignment: Assignment
     steps: Steps
     guard: Guard
-    gateway: Gateway
+    gateway: Models
     mailbox: Mailbox
     policy: Policy
     offered: dict[str, Tool]
@@ -83,6 +87,6 @@ class RunContext:
 def begin(messages: list[Chat]) -> RunState:
     """The state of a run whose first step (the assignment, ordinal 0) is done."""
     return RunState(
-        messages=messages, ordinal=1, turns=0, calls=[], signature="", repeats=0, nudged=False, rejected=False,
-        closing=None, ending=None,
+        messages=messages, ordinal=1, turns=0, calls=[], signature="", repeats=0, nudged=False, rejected=0,
+        given_up=0, closing=None, ending=None,
     )  # fmt: skip
