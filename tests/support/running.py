@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -81,7 +81,7 @@ class Running:
 
     def close(self) -> None:
         for worker in self.workers:
-            with suppress(ProcessLookupError):
+            if worker.poll() is None:  # the number of one that is gone may be somebody else's by now
                 os.killpg(worker.pid, signal.SIGKILL)
             worker.wait()
 
