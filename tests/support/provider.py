@@ -29,6 +29,8 @@ class Provider:
     """Models that answer 503; such a call is not counted, since nobody is billed for it."""
     revoked: set[str] = field(default_factory=set)
     """Keys that are answered with 401 and quoted, as some providers do; such a call is not counted either."""
+    before_refusal: Callable[[], None] | None = None
+    """Called before a revoked key is refused."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -41,6 +43,8 @@ class Provider:
         if asked.model in self.overloaded:
             return Rule(fault=Fault.OVERLOADED)
         if asked.key in self.revoked:
+            if self.before_refusal:
+                self.before_refusal()
             return Rule(fault=Fault.AUTH, message=f"Incorrect API key provided: {asked.key}")
         return Rule(first_byte_s=self.delay_s, bill=BILL)
 
