@@ -72,7 +72,9 @@ def _closing(
     calls: Sequence[ToolCall], results: dict[int, ToolResult], last: Sequence[int], ordinal: int
 ) -> Closing | None:
     for sub in last:
-        return Closing(tool=calls[sub].name, ok=results[sub].ok, data=results[sub].data, ordinal=ordinal)
+        result = results[sub]
+        error = "" if result.ok else result.content
+        return Closing(tool=calls[sub].name, ok=result.ok, data=result.data, ordinal=ordinal, error=error)
     return None
 
 

@@ -38,10 +38,14 @@ def build(name: str, *, hands_off: bool, refuses: bool) -> Graph:
             graph.add_node(node, function)
             graph.add_edge(node, END)
     graph.add_edge(START, "think")
-    graph.add_conditional_edges("think", thinking.after_think, {"act": "act", "nudge": "nudge", "error": "error"})
+    graph.add_conditional_edges(
+        "think", thinking.after_think, {"act": "act", "nudge": "nudge", "ask": "ask", "error": "error"}
+    )
     graph.add_edge("nudge", "think")
     graph.add_conditional_edges("act", after_act, ends)
-    graph.add_conditional_edges("review", closing.after_review, {"think": "think", "error": "error", "end": END})
+    graph.add_conditional_edges(
+        "review", closing.after_review, {"think": "think", "ask": "ask", "error": "error", "end": END}
+    )
     graph.add_conditional_edges("ask", closing.after_ask, {"think": "think", "end": END})
     graph.add_edge("error", END)
     return graph.compile(name=name)

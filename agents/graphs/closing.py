@@ -8,7 +8,8 @@ from langgraph.runtime import Runtime
 
 from agents.assignments import Feedback
 from agents.context import note
-from agents.graphs.thinking import failed
+from agents.graphs.endings import failed
+from agents.graphs.invalid import FRESH, TRIES, given_up
 from agents.state import Closing, Ending, RunContext, RunState
 from agents.steps import Reading
 from ledger.vocabulary import Json, OutcomeKind, Role, StepKind
@@ -21,20 +22,21 @@ def _closing(state: RunState) -> Closing:
     return state["closing"]
 
 
-async def review(state: RunState) -> dict[str, Any]:
+async def review(state: RunState, runtime: Runtime[RunContext]) -> dict[str, Any]:
     """Take a valid result. An invalid one goes back once: the tool's answer holds the errors."""
     closing = _closing(state)
     if closing.ok:
         summary = str(closing.data.get("summary") or _reasons(closing.data))
         return {"ending": Ending(kind=OutcomeKind.FINISHED, summary=summary, result=closing.data)}
-    if state["rejected"]:
-        return {"ending": failed("the result was invalid twice")}
-    return {"rejected": True, "closing": None}
+    rejected = state["rejected"] + 1
+    if rejected < TRIES:
+        return {"rejected": rejected, "closing": None}
+    return given_up(state, runtime.context, f"the result was invalid {TRIES} times", closing.error, closing.ordinal)
 
 
 def after_review(state: RunState) -> str:
     if state["ending"] is None:
-        return "think"
+        return "ask" if state["closing"] is not None else "think"
     return "error" if state["ending"].kind is OutcomeKind.FAILED else "end"
 
 
@@ -70,7 +72,8 @@ async def ask(state: RunState, runtime: Runtime[RunContext]) -> dict[str, Any]:
         return Reading(run.request.answer)
 
     text = await run.steps.input(ordinal, ANSWER, read)
-    return {"messages": [note(Feedback(source="person", text=str(text)))], "ordinal": ordinal + 1, "closing": None}
+    told = note(Feedback(source="person", text=str(text)))
+    return {**FRESH, "messages": [told], "ordinal": ordinal + 1, "closing": None}
 
 
 def _is_answer(run: RunContext, question_id: str) -> bool:

@@ -11,13 +11,15 @@ from langgraph.runtime import Runtime
 from agents.assignments import Feedback
 from agents.context import Chat, note, request
 from agents.errors import ModelKeyRefusedError, ModelRefusedError
+from agents.graphs.endings import failed
+from agents.graphs.invalid import given_up
 from agents.messages import as_feedback
 from agents.models import ModelAnswer, ModelRequest, ToolCall
-from agents.state import Ending, RunContext, RunState
+from agents.state import RunContext, RunState
 from agents.steps import Reading
 from agents.tools.base import Tool
 from ledger.chain import digest
-from ledger.vocabulary import Json, OutcomeKind, StepKind
+from ledger.vocabulary import Json, StepKind
 
 INBOX = "inbox"
 REPEATS_TOLD = 3
@@ -39,13 +41,13 @@ async def think(state: RunState, runtime: Runtime[RunContext]) -> dict[str, Any]
     schemas = [schema_of(tool) for tool in run.offered.values()]
     asked = request(run.assignment.work, messages, schemas, run.window)
     try:
-        answer = await _ask(run, ordinal, asked, run.request.chain, run.request.chain_offset)
+        answer = await _ask(run, ordinal, asked, run.request.chain, run.request.chain_offset + state["given_up"])
     except ModelKeyRefusedError:
         raise  # with another key the same request may be served
     except ModelRefusedError as error:
         return {"ending": failed(f"no model can serve this request: {error}")}
     delta = {"messages": [*heard, said(answer)], "ordinal": ordinal + 1, "turns": state["turns"] + 1}
-    return delta | _judge_turn(state, answer)
+    return delta | _judge_turn(state, run, answer, ordinal)
 
 
 async def _ask(run: RunContext, ordinal: int, asked: ModelRequest, chain: Sequence[str], offset: int) -> ModelAnswer:
@@ -101,10 +103,11 @@ def said(answer: ModelAnswer) -> Chat:
     return message
 
 
-def _judge_turn(state: RunState, answer: ModelAnswer) -> dict[str, Any]:
+def _judge_turn(state: RunState, run: RunContext, answer: ModelAnswer, ordinal: int) -> dict[str, Any]:
     if not answer.tool_calls:
         if state["nudged"]:
-            return {"calls": [], "ending": failed("the model answered twice without a tool call")}
+            reason = "the model answered twice without a tool call"
+            return {"calls": [], **given_up(state, run, reason, answer.text, ordinal)}
         return {"calls": [], "nudged": True}
     signature = _signature(answer.tool_calls)
     repeats = state["repeats"] + 1 if signature == state["signature"] else 1
@@ -116,13 +119,11 @@ def _signature(calls: tuple[ToolCall, ...]) -> str:
     return digest([[call.name, call.arguments] for call in calls])
 
 
-def failed(summary: str) -> Ending:
-    return Ending(kind=OutcomeKind.FAILED, summary=summary)
-
-
 def after_think(state: RunState) -> str:
     if state["ending"] is not None:
         return "error"
+    if state["closing"] is not None:
+        return "ask"
     return "act" if state["calls"] else "nudge"
 
 
