@@ -9,15 +9,13 @@ import structlog
 from agents.errors import ModelError, ModelKeyRefusedError, ModelRefusedError, ModelUnavailableError
 from agents.health import Health, Leave
 from agents.model_failures import REQUEST_BOUND, UNHEALTHY, Fault, Trouble
-from agents.models import ModelAnswer, ModelRequest
+from agents.models import Lost, ModelAnswer, ModelRequest
 from agents.trimming import trimmed
 
 log = structlog.get_logger(__name__)
 
 Ask = Callable[[str, ModelRequest], Awaitable[ModelAnswer]]
 """Asks one model once. Raises FailedCallError."""
-Lost = Callable[[Sequence[str]], Awaitable[None]]
-"""Told, before the rest of the chain is asked, that a call may stand on the bill without an answer."""
 
 
 class FailedCallError(Exception):

@@ -25,11 +25,11 @@ from litellm.types.utils import Choices, Message, ModelResponse
 from litellm.types.utils import Usage as BilledUsage
 
 from agents.errors import ModelError, ModelRefusedError
-from agents.failover import FailedCallError, Failover, Lost
+from agents.failover import FailedCallError, Failover
 from agents.health import Health, LocalHealth
 from agents.model_failures import Fault, Trouble, trouble_of
 from agents.model_keys import Access, KeySource, Wanted
-from agents.models import ModelAnswer, ModelRequest, ToolCall
+from agents.models import Lost, ModelAnswer, ModelRequest, ToolCall
 from agents.pricing import Price, dearest_price, prompt_tokens_bound
 from agents.roles import OFFLINE_MODEL
 from agents.tracing import describe_answer, model_span
@@ -73,7 +73,7 @@ class Gateway:
         """
         paid = [self._price(model) for model in chain if model != OFFLINE_MODEL]
         tokens = prompt_tokens_bound(request) if paid else 0
-        costs = (price.prompt * tokens + price.completion * request.max_tokens + price.request for price in paid)
+        costs = (price.bound(tokens, request.max_tokens) for price in paid)
         return (max(costs, default=Decimal(0)) * MARGIN).quantize(_PLACES, ROUND_UP)
 
     async def complete(
@@ -163,7 +163,7 @@ class Gateway:
         if model == OFFLINE_MODEL:
             return Decimal(0)
         if (price := self._prices.get(model)) is not None:
-            cost = price.prompt * usage.prompt_tokens + price.completion * usage.completion_tokens + price.request
+            cost = price.cost(usage)
         else:
             cost = Decimal(str(litellm.completion_cost(completion_response=response, model=model)))
         return cost.quantize(_PLACES, ROUND_UP)

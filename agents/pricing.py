@@ -10,6 +10,9 @@ from typing import Any
 
 from agents.errors import UnpricedModelError
 from agents.models import ModelRequest
+from ledger.vocabulary import Usage
+
+MILLION = Decimal(1_000_000)
 
 TOKENS_PER_ASCII_BYTE = Decimal("0.75")
 """English and code need about 0.25, digits and base64 up to 0.75 with the tokenizers in use."""
@@ -30,6 +33,27 @@ class Price:
     prompt: Decimal
     completion: Decimal
     request: Decimal = Decimal(0)
+    cached: Decimal | None = None
+    """Prompt tokens that the provider read from its cache; None bills them like the others."""
+
+    @classmethod
+    def per_million(
+        cls, prompt: Decimal, completion: Decimal, request: Decimal = Decimal(0), cached: Decimal | None = None
+    ) -> Price:
+        """From US dollars for a million tokens, as price lists say it; `request` is for one request."""
+        return cls(prompt / MILLION, completion / MILLION, request, None if cached is None else cached / MILLION)
+
+    def cost(self, usage: Usage) -> Decimal:
+        """US dollars for what was billed; reasoning tokens are among the completion tokens."""
+        cached = min(usage.cached_tokens, usage.prompt_tokens)
+        read = self.prompt if self.cached is None else self.cached
+        prompt = self.prompt * (usage.prompt_tokens - cached) + read * cached
+        return prompt + self.completion * usage.completion_tokens + self.request
+
+    def bound(self, prompt_tokens: int, completion_tokens: int) -> Decimal:
+        """US dollars at most: no token is counted as read from the cache."""
+        dearest = max(self.prompt, self.cached or Decimal(0))
+        return dearest * prompt_tokens + self.completion * completion_tokens + self.request
 
 
 def dearest_price(model: str, rates: Mapping[str, Any]) -> Price:
@@ -45,7 +69,8 @@ def dearest_price(model: str, rates: Mapping[str, Any]) -> Price:
     if not any(name.startswith(_PROMPT_RATES) for name in rates):
         raise UnpricedModelError(
             f"the price of model {model} is not known, so no upper bound can be reserved; "
-            "name one of LiteLLM's models as provider/model, under `models:` in the brief or in SYNDIC_MODELS"
+            "name one of LiteLLM's models as provider/model, under `models:` in the brief or in SYNDIC_MODELS, or set its "
+            f'price: SYNDIC_PRICES={{"{model}": {{"prompt": 1.25, "completion": 10}}}} (US dollars for a million tokens)'
         )
     return Price(
         prompt=_dearest(rates, _PROMPT_RATES),

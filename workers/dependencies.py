@@ -52,7 +52,11 @@ async def open_dependencies(settings: Settings, addresses: Addresses, worker: st
         feed = Feed(redis)
         journal = GroupCommit(store)
         stack.push_async_callback(journal.aclose)
-        gateway = Gateway(_keys(settings), health=SharedHealth(redis))
+        gateway = Gateway(
+            _keys(settings),
+            prices={model: price.rates() for model, price in settings.prices.items()},
+            health=SharedHealth(redis),
+        )
         stack.push_async_callback(gateway.close)
         await gateway.warm()
         stopping = asyncio.Event()

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ledger.vocabulary import Role
 from workers.errors import SettingsError
+from workers.prices import ModelPrice, read_prices
 
 OWN_PROFILE = "syndic"
 """The Temporal CLI profile that `syndic up` writes."""
@@ -29,6 +30,7 @@ EXAMPLES = {
     "SYNDIC_OWNER_DATABASE_URL": "postgresql://syndic_owner:password@127.0.0.1:5432/syndic",
     "SYNDIC_REDIS_URL": "redis://:password@127.0.0.1:6379/0",
     "SYNDIC_MODELS": '{"default": ["openai/gpt-5-mini"], "engineer": ["anthropic/claude-sonnet-4-5"]}',
+    "SYNDIC_PRICES": '{"openai/my-own": {"prompt": 1.25, "completion": 10, "cached": 0.125}}',
     "SYNDIC_UNSAFE_COMMANDS": "1",
     "SYNDIC_LOG_LEVEL": "info",
     "SYNDIC_LOG_FORMAT": "json",
@@ -125,6 +127,8 @@ class Settings(BaseSettings):
     """The role that owns the schema; only migrations use it."""
     redis_url: RedisUrl | None = None
     models: Annotated[dict[str, tuple[str, ...]], NoDecode, BeforeValidator(_chains)] = {}
+    prices: Annotated[dict[str, ModelPrice], NoDecode, BeforeValidator(read_prices)] = {}
+    """For models that LiteLLM's price list lacks or has wrong; what stands here counts."""
     unsafe_commands: bool = False
     log_level: LogLevel = LogLevel.INFO
     log_format: LogFormat = LogFormat.JSON

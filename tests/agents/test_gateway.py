@@ -19,7 +19,7 @@ from agents.model_keys import Access, EnvironmentKeys, Wanted
 from agents.models import ModelRequest
 from agents.pricing import Price, prompt_tokens_bound
 from agents.roles import OFFLINE_MODEL, chain_for
-from ledger.vocabulary import Role
+from ledger.vocabulary import Role, Usage
 from tests.agents.scripted import Says, Server, scripted
 
 PRICES = {
@@ -170,6 +170,19 @@ def test_listed_models_have_a_bound_and_unlisted_ones_an_error() -> None:
     assert gateway.bound(REQUEST, ("ollama/llama3",)) == 0
     with pytest.raises(UnpricedModelError, match="openai/my-own"):
         gateway.bound(REQUEST, (OFFLINE_MODEL, "openai/my-own"))
+
+
+def test_an_own_price_bounds_and_bills_cached_tokens_apart() -> None:
+    price = Price.per_million(Decimal(10), Decimal(20), cached=Decimal(1))
+    usage = Usage(prompt_tokens=1000, completion_tokens=100, cached_tokens=400, reasoning_tokens=60)
+    assert price.cost(usage) == Decimal("0.0084")
+    assert price.bound(1000, 100) == Decimal("0.012")
+
+
+def test_an_own_price_counts_more_than_the_list() -> None:
+    model = "anthropic/claude-sonnet-4-5"
+    dear = Gateway(EnvironmentKeys(), prices={model: Price.per_million(Decimal(1000), Decimal(1000))})
+    assert dear.bound(REQUEST, (model,)) > Gateway(EnvironmentKeys()).bound(REQUEST, (model,))
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from agents.pricing import Price
 from workers.errors import SettingsError
 from workers.settings import load_settings, model_keys, unknown_variables, worker_environment
 
@@ -19,6 +21,11 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
         ("SYNDIC_REDIS_URL", "s3cret"),
         ("SYNDIC_MODELS", '{"enginer": ["s3cret"]}'),
         ("SYNDIC_MODELS", "{s3cret"),
+        ("SYNDIC_PRICES", "{s3cret"),
+        ("SYNDIC_PRICES", '["s3cret"]'),
+        ("SYNDIC_PRICES", '{"openai/x": {"prompt": "s3cret", "completion": 1}}'),
+        ("SYNDIC_PRICES", '{"openai/x": {"prompt": 1}}'),
+        ("SYNDIC_PRICES", '{"openai/x": {"prompt": 1, "completion": -1}}'),
         ("SYNDIC_UNSAFE_COMMANDS", "s3cret"),
         ("SYNDIC_LOG_LEVEL", "s3cret"),
         ("SYNDIC_AGENT_SLOTS", "0"),
@@ -62,6 +69,45 @@ def test_models_are_one_chain_for_all_or_chains_by_role(
 ) -> None:
     monkeypatch.setenv("SYNDIC_MODELS", text)
     assert load_settings().models == chains
+
+
+def test_a_price_for_a_million_tokens_becomes_one_for_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNDIC_PRICES", '{"openai/own": {"prompt": 0.1, "completion": 10, "cached": 0.01}}')
+    price = load_settings().prices["openai/own"].rates()
+    assert price == Price(Decimal("1e-7"), Decimal("1e-5"), cached=Decimal("1e-8"))
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "chains"),
+    [
+        ("record:run.jsonl", "record", {}),
+        ("record:run.jsonl;a/b,c/d", "record", {"default": ("a/b", "c/d")}),
+        ('record:run.jsonl;{"engineer": ["a/b"]}', "record", {"engineer": ("a/b",)}),
+        ("replay:run.jsonl", "replay", {}),
+    ],
+)
+def test_models_can_be_recorded_and_replayed(
+    text: str, mode: str, chains: dict[str, tuple[str, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SYNDIC_MODELS", text)
+    settings = load_settings()
+    assert settings.recording is not None
+    assert (settings.recording.mode, settings.recording.path) == (mode, tmp_path / "run.jsonl")
+    assert settings.models == chains
+    told = worker_environment({})["SYNDIC_MODELS"]  # a worker's own folder is another one
+    assert told == text.replace("run.jsonl", str(tmp_path / "run.jsonl"))
+
+
+def test_a_replay_takes_its_models_from_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNDIC_MODELS", "replay:run.jsonl;a/b")
+    with pytest.raises(SettingsError, match="takes the models from the recording"):
+        load_settings()
+
+
+def test_models_alone_are_neither_recorded_nor_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNDIC_MODELS", "a/b")
+    assert load_settings().recording is None
 
 
 def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
