@@ -15,6 +15,9 @@ from agents.feed import Feed
 from agents.health import SharedHealth
 from agents.layout import Layout
 from agents.model_keys import EnvironmentKeys, KeySource, VaultAccess
+from agents.models import Models
+from agents.recording import Recorder
+from agents.replaying import Replayer, read_recording
 from agents.runner import AgentDeps
 from agents.sandbox import find_sandbox
 from agents.vault import VaultAddress, VaultKeys
@@ -22,7 +25,7 @@ from ledger.clock import utc_now
 from ledger.journal import GroupCommit
 from ledger.postgres import PostgresStore
 from workers.database import open_store
-from workers.settings import Settings
+from workers.settings import Settings, secret_values
 from workers.stack.addresses import Addresses
 
 
@@ -40,11 +43,9 @@ class Dependencies:
 async def open_dependencies(settings: Settings, addresses: Addresses, worker: str) -> AsyncIterator[Dependencies]:
     """Everything a worker needs, closed in reverse order.
 
-    The model library is imported here, before the worker polls: a run must not wait three seconds for an import while its
-    lease is ticking.
+    Raises:
+        RecordingError: There is nothing to replay.
     """
-    from agents.gateway import Gateway
-
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(addresses.database_url, settings.database_connections))
         redis = Redis.from_url(addresses.redis_url)
@@ -52,13 +53,13 @@ async def open_dependencies(settings: Settings, addresses: Addresses, worker: st
         feed = Feed(redis)
         journal = GroupCommit(store)
         stack.push_async_callback(journal.aclose)
-        gateway = Gateway(
-            _keys(settings),
-            prices={model: price.rates() for model, price in settings.prices.items()},
-            health=SharedHealth(redis),
-        )
-        stack.push_async_callback(gateway.close)
-        await gateway.warm()
+        kept = settings.recording
+        if kept is not None and kept.mode == "replay":
+            recording = read_recording(kept.path)
+            settings = settings.model_copy(update={"models": recording.chains})
+            models: Models = Replayer(recording, str(kept.path))
+        else:
+            models = await _ask_models(settings, redis, stack)
         stopping = asyncio.Event()
         relay = asyncio.create_task(Relay(store, redis).run(stopping))
         stack.push_async_callback(_finish, relay, stopping)
@@ -69,7 +70,7 @@ async def open_dependencies(settings: Settings, addresses: Addresses, worker: st
             agents=AgentDeps(
                 store=store,
                 journal=journal,
-                gateway=gateway,
+                gateway=models,
                 feed=feed,
                 sandbox=await find_sandbox(settings.unsafe_commands),
                 layout=Layout(settings.state_dir),
@@ -79,6 +80,28 @@ async def open_dependencies(settings: Settings, addresses: Addresses, worker: st
                 graphs=load_graphs(),
             ),
         )
+
+
+async def _ask_models(settings: Settings, redis: Redis, stack: AsyncExitStack) -> Models:
+    """Models by way of their providers, recorded where the settings say so.
+
+    The model library is imported here, before the worker polls: a run must not wait three seconds for an import while its
+    lease is ticking.
+    """
+    from agents.gateway import Gateway
+
+    gateway = Gateway(
+        _keys(settings),
+        prices={model: price.rates() for model, price in settings.prices.items()},
+        health=SharedHealth(redis),
+    )
+    stack.push_async_callback(gateway.close)
+    await gateway.warm()
+    if settings.recording is None:
+        return gateway
+    recorder = Recorder(gateway, settings.recording.path, settings.models, secret_values(settings))
+    stack.callback(recorder.close)
+    return recorder
 
 
 async def _finish(task: asyncio.Task[None], stopping: asyncio.Event) -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from ledger.vocabulary import Role
+from ledger.vocabulary import Record, Role
 from workers.errors import SettingsError
 from workers.prices import ModelPrice, read_prices
 
@@ -69,6 +70,24 @@ def _address_of(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+class Recording(Record):
+    """A file that models' answers are kept in (`record`) or served from (`replay`)."""
+
+    mode: Literal["record", "replay"]
+    path: Path
+
+
+_RECORDING = re.compile(r"(?P<mode>record|replay):(?P<path>[^;]+)(?:;(?P<chains>.*))?", re.DOTALL)
+
+
+def _recording(value: Any) -> Any:
+    """What `record:FILE`, `record:FILE;CHAINS` or `replay:FILE` names; None for anything else."""
+    if not isinstance(value, str):
+        return value
+    match = _RECORDING.fullmatch(value.strip())
+    return match and {"mode": match["mode"], "path": _absolute(Path(match["path"].strip()))}
+
+
 def _host_and_port(value: str) -> str:
     host, _, port = value.rpartition(":")
     if not host or "://" in value or not port.isdigit():
@@ -77,10 +96,16 @@ def _host_and_port(value: str) -> str:
 
 
 def _chains(value: Any) -> Any:
-    """Models by role from a JSON object, or one comma-separated chain for all roles."""
+    """Models by role from a JSON object, or one comma-separated chain for all roles; also behind `record:FILE;`."""
     if not isinstance(value, str):
         return value
     text = value.strip()
+    if match := _RECORDING.fullmatch(text):
+        text = (match["chains"] or "").strip()
+        if text and match["mode"] == "replay":
+            raise ValueError("replay:FILE takes the models from the recording; leave out what follows the file")
+        if not text:
+            return {}
     parsed: Any = {DEFAULT_CHAIN: text}
     if text[:1] in {"{", "["}:
         try:
@@ -127,6 +152,10 @@ class Settings(BaseSettings):
     """The role that owns the schema; only migrations use it."""
     redis_url: RedisUrl | None = None
     models: Annotated[dict[str, tuple[str, ...]], NoDecode, BeforeValidator(_chains)] = {}
+    recording: Annotated[Recording | None, NoDecode, BeforeValidator(_recording)] = Field(
+        default=None, validation_alias=AliasChoices("SYNDIC_MODELS")
+    )
+    """Where models' answers are recorded or replayed; the same variable as `models`."""
     prices: Annotated[dict[str, ModelPrice], NoDecode, BeforeValidator(read_prices)] = {}
     """For models that LiteLLM's price list lacks or has wrong; what stands here counts."""
     unsafe_commands: bool = False
@@ -211,6 +240,24 @@ def model_keys() -> list[str]:
     )
 
 
+def secret_values(settings: Settings) -> list[str]:
+    """Provider keys and tokens that this process was given, for what must never be written down."""
+    values = [os.environ[name] for name in model_keys()]
+    return [*values, settings.vault_token.get_secret_value()] if settings.vault_token else values
+
+
+def inherited_environment() -> dict[str, str]:
+    """This process's own, for children that work in another folder: paths in it are absolute."""
+    kept = dict(os.environ)
+    if state_dir := kept.get("SYNDIC_STATE_DIR"):
+        kept["SYNDIC_STATE_DIR"] = str(_absolute(Path(state_dir)))
+    if match := _RECORDING.fullmatch(kept.get("SYNDIC_MODELS", "").strip()):
+        path = str(_absolute(Path(match["path"].strip())))
+        chains = f";{match['chains']}" if match["chains"] else ""
+        kept["SYNDIC_MODELS"] = f"{match['mode']}:{path}{chains}"
+    return kept
+
+
 def plain_environment() -> dict[str, str]:
     """For servers: what programs need of a machine, and no key of anything."""
     wanted = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME")
@@ -223,7 +270,8 @@ def worker_environment(addresses: Mapping[str, str]) -> dict[str, str]:
     Args:
         addresses: variables that lead to the servers. Where they name Temporal, nothing else may say how to reach it.
     """
-    kept = {name: value for name, value in os.environ.items() if name != "SYNDIC_OWNER_DATABASE_URL"}
+    kept = inherited_environment()
+    kept.pop("SYNDIC_OWNER_DATABASE_URL", None)
     if "TEMPORAL_ADDRESS" in addresses:
         kept = {name: value for name, value in kept.items() if not name.startswith("TEMPORAL_")}
     return {**kept, **addresses, "PYTHONSAFEPATH": "1"}

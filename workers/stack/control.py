@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from workers.settings import Settings
+from workers.settings import Settings, inherited_environment
 from workers.stack.addresses import Addresses, read_record
 from workers.stack.errors import StackError
 from workers.stack.processes import ProcessId, end, is_alive, open_log, tail, until
@@ -70,7 +70,7 @@ async def detach(settings: Settings, options: Sequence[str]) -> str:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
-            env={**os.environ, "PYTHONSAFEPATH": "1"},
+            env={**inherited_environment(), "PYTHONSAFEPATH": "1"},
             cwd=settings.state_dir,
             start_new_session=True,
         )
