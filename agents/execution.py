@@ -104,9 +104,9 @@ async def _end(process: asyncio.subprocess.Process, reading: list[asyncio.Task[N
     """Kill whatever is left of the program and take in what it had written."""
     for pid in members(process.pid):
         _kill(pid)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    if process.returncode is None:
+    if process.returncode is None:  # once it was waited for, its number may be somebody else's
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
         _kill(process.pid)
     await process.wait()
     _, late = await asyncio.wait(reading, timeout=2)
