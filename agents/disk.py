@@ -12,7 +12,7 @@ from agents.errors import DiskFullError
 LEAST_ROOM_BYTES = 1_000_000
 """With less than this left, what failed may have failed for want of room."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_WORDS = ("No space left on device", "Disk quota exceeded")
+_WORDS = ("No space left on device", "Disk quota exceeded", "Out of diskspace")
 
 
 def is_full(error: OSError) -> bool:
@@ -25,6 +25,11 @@ def says_full(text: str) -> bool:
     return any(words in text for words in _WORDS)
 
 
+def has_room(folder: Path) -> bool:
+    """Whether what failed there can have failed for another reason than want of room."""
+    return not folder.exists() or shutil.disk_usage(folder).free >= LEAST_ROOM_BYTES
+
+
 def check_room(folders: Iterable[Path]) -> None:
     """To be asked when something failed there.
 
@@ -32,5 +37,5 @@ def check_room(folders: Iterable[Path]) -> None:
         DiskFullError: Hardly any room is left, so that the failure means nothing.
     """
     for folder in folders:
-        if folder.exists() and shutil.disk_usage(folder).free < LEAST_ROOM_BYTES:
+        if not has_room(folder):
             raise DiskFullError(str(folder))

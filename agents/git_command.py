@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.disk import says_full
+from agents.disk import has_room, says_full
 from agents.errors import DiskFullError, GitError, RepositoryError
 from agents.processes import start
 
@@ -120,7 +120,7 @@ async def git(
             process.kill()
             await process.wait()
     if output.code not in accept and not output.truncated:
-        if says_full(output.stderr):
+        if says_full(output.stderr) or not has_room(work_tree or git_dir):  # git does not always say why it failed
             raise DiskFullError(f"git {arguments[0]} in {work_tree or git_dir}")
         raise GitError(
             f"git {arguments[0]} ended with exit code {output.code}: {output.stderr.strip() or 'no message'}"

@@ -185,6 +185,9 @@ async def copy_in(store: Path, source: Source, commit: str, known: list[str]) ->
             )
             raise RepositoryError(message) from error
         raise RepositoryError(f"{source.common_dir} cannot be copied; check it with `git fsck`: {error}") from error
+    finally:
+        for rest in (store / "objects" / "pack").glob("tmp_*"):  # of a copy that failed: git leaves it to its own gc
+            rest.unlink()
 
 
 def _copy_shallow(store: Path, source: Source) -> None:

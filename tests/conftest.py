@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-LATE = ("activities", "integration", "operations", "conformance", "stack", "e2e", "demo", "chaos", "packaging")
+LATE = (
+    "activities",
+    "integration",
+    "badinput",
+    "operations",
+    "conformance",
+    "stack",
+    "e2e",
+    "demo",
+    "chaos",
+    "packaging",
+)
 """Folders that start servers or processes, in the order in which they run after all others."""
 
 
