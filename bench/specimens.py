@@ -59,6 +59,17 @@ _ALL = (
         ("pytest", "pytest-cov"),
     ),
     Specimen(
+        "structlog",
+        "24.1.0",
+        Bug(
+            "boolean operator",
+            "src/structlog/processors.py",
+            "if self.bool_as_flag and value:",
+            "if self.bool_as_flag or value:",
+        ),
+        ("pytest", "freezegun", "pretend", "pytest-asyncio", "simplejson"),
+    ),
+    Specimen(
         "tabulate",
         "0.10.0",
         Bug(

@@ -55,12 +55,15 @@ def attributes(site: Site, node: ast.AST) -> Iterator[Rewrite]:
     if not isinstance(node, ast.Attribute):
         return
     called = isinstance(parent := site.parent(node), ast.Call) and parent.func is node
-    known = site.names.members.get(receiver(site.source, node), {})
-    same_kind = [name for name in known if (name in site.names.called) == called]
+    owner = receiver(site.source, node)
+    plain = site.names.plain.get(owner, set()) if not called else set()
+    known = site.names.members.get(owner, {})
+    same_kind = [name for name in known if (name in site.names.called) == called or name in plain]
+    near = _taken_nearby(site, node)
     missing = f"has no attribute '{node.attr}'" in site.hints.output
     end = site.source.span(node)[1]
     for other, likeness in _ranked(node.attr, same_kind):
-        weight = 0.35 + 0.3 * likeness + (0.4 if missing else 0)
+        weight = 0.35 + 0.3 * likeness + (0.4 if missing else 0.12 if other in near else 0)
         yield Rewrite("attribute", end - len(node.attr), end, other, weight)
     for word in _ranked(node.attr, _suggested(site, node.attr)):
         yield Rewrite("attribute", end - len(node.attr), end, word[0], 0.9)
@@ -72,6 +75,13 @@ def attributes(site: Site, node: ast.AST) -> Iterator[Rewrite]:
         and node.attr in locals_of(site.function)
     ):
         yield site.replace("variable", node, node.attr, 0.5)
+
+
+def _taken_nearby(site: Site, node: ast.Attribute) -> set[str]:
+    """What the same function takes from the same object."""
+    found = ast.walk(site.function) if site.function is not None else ()
+    others = (n for n in found if isinstance(n, ast.Attribute) and n is not node)
+    return {other.attr for other in others if receiver(site.source, other) == receiver(site.source, node)}
 
 
 def _suggested(site: Site, attribute: str) -> list[str]:

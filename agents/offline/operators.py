@@ -173,7 +173,8 @@ def arithmetic(site: Site, node: ast.AST) -> Iterator[Rewrite]:
     old = _BINARY[type(node.op)]
     if isinstance(node.left, (ast.Constant, ast.JoinedStr)) and not _is_number(node.left) and old == "%":
         return
-    for new, weight in _BINARY_SWAPS.get(old, {}).items():
+    swaps = {} if _is_text(node) else _BINARY_SWAPS.get(old, {})  # text can only be added or repeated
+    for new, weight in swaps.items():
         yield from _swapped_operator(site, node, old, new, weight)
     left, right = site.text(node.left), site.text(node.right)
     if not isinstance(node.op, (ast.Mult, ast.BitAnd, ast.BitOr, ast.BitXor)):
@@ -182,6 +183,12 @@ def arithmetic(site: Site, node: ast.AST) -> Iterator[Rewrite]:
         )
     yield site.replace("drop-operand", node, left, 0.55 if isinstance(node.right, ast.Constant) else 0.3)
     yield site.replace("drop-operand", node, right, 0.25)
+
+
+def _is_text(node: ast.AST) -> bool:
+    if isinstance(node, ast.BinOp):
+        return _is_text(node.left) or _is_text(node.right)
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, (str, bytes)))
 
 
 def _is_number(node: ast.AST) -> bool:

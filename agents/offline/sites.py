@@ -127,6 +127,8 @@ class FileNames:
     """Receiver text (`self@Class` for self) -> attributes used or defined on it."""
     called: set[str] = field(default_factory=set[str])
     """Attribute names that are called somewhere in the file."""
+    plain: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+    """Receiver text -> attributes that are taken from it without a call, though another object's may be called."""
 
 
 def file_names(source: Source) -> FileNames:
@@ -142,6 +144,9 @@ def file_names(source: Source) -> FileNames:
         if isinstance(node, ast.Attribute):
             key = receiver(source, node)
             names.members.setdefault(key, Counter())[node.attr] += 1
+            parent = source.parents.get(node)
+            if not (isinstance(parent, ast.Call) and parent.func is node):
+                names.plain.setdefault(key, set()).add(node.attr)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             names.called.add(node.func.attr)
         elif isinstance(node, ast.ClassDef):

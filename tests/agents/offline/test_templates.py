@@ -364,3 +364,24 @@ def test_decorated_methods_with_long_lines_are_patched_in_place() -> None:
     text, found = made(buggy, 6)
     fixed = text.replace("> 1", ">= 1")
     assert fixed in {apply_edits(text, c.edits) for c in found[:5]}
+
+
+def test_an_attribute_that_shares_its_name_with_a_method_is_offered_and_first_where_the_function_uses_it() -> None:
+    buggy = """
+        class Item:
+            def indent(self, n):
+                if self.trivia.trail.startswith("x"):
+                    self.trivia.indent = n
+            def other(self, item):
+                item.indent(2)
+                return self.trivia.comment
+    """
+    text, found = made(buggy, 3)
+    named = [c for c in found if c.template == "attribute" and "self.trivia." in c.after]
+    assert "self.trivia.indent.startswith" in named[0].after
+    assert text.count("self.trivia.indent") == 1
+
+
+def test_text_is_neither_subtracted_nor_divided() -> None:
+    _, found = made('def f(n):\n    return "\\n" + " " * n\n', 2)
+    assert not [c for c in found if c.template == "arithmetic"]
