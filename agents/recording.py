@@ -2,7 +2,7 @@
 
 A recording is a file of JSON lines. `part` lines hold the messages and tool lists of requests, each once; `call` lines name
 them, in the order of the answers. A request is known again by its digest, which leaves out the model's name, secrets, and
-what differs between two equal runs by nature: commit ids, times, durations, folders.
+what differs between two equal runs by nature: commit ids, times, durations, folders, amounts spent.
 """
 
 from __future__ import annotations
@@ -38,11 +38,14 @@ _PASSING = (
     (re.compile(r"\b[0-9a-f]{40}(?:[0-9a-f]{24})?\b"), "[id]"),
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?"), "[time]"),
     (re.compile(r"\b\d+(?:\.\d+)? ?(?:s|ms|sec|seconds?)\b"), "[duration]"),
+    (re.compile(r"_(?:s|ms|seconds)\b\W{1,8}\d[\d.E+-]*"), "_s [duration]"),
+    (re.compile(r"_usd\W{1,8}\d[\d.E+-]*"), "_usd [amount]"),
+    (re.compile(r"\$\d[\d.,]*\d|\$\d"), "[amount]"),
     (re.compile(r"\b0x[0-9a-f]{6,}\b"), "[address]"),
     (re.compile(r"(?<![\w.])/(?:[^\s\"'\\:/]+/)+(?=(?:trees|scratch|environments|projects)/)"), "[state]/"),
     (re.compile(r"(?<![\w.])/tmp/[^\s\"'\\:]+"), "[temporary]"),
 )
-"""What two equal runs differ in, and what stands for it while requests are compared."""
+"""What two equal runs differ in, and what stands for it while requests are compared. Amounts do: a replay spends nothing."""
 
 
 def scrub(value: Json, secrets: Sequence[str] = ()) -> Json:

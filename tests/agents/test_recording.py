@@ -165,6 +165,9 @@ async def test_a_tool_that_is_described_anew_is_named(path: Path) -> None:
         ("at 2026-11-21T04:10:18Z", "at 2027-01-02T03:04:05.678+00:00"),
         ("<object at 0x7fa106a8b710>", "<object at 0x7fb206a8b990>"),
         ("rootdir: /home/a/state/projects/p/trees/x", "rootdir: /var/lib/ci/projects/p/trees/x"),
+        ('"budget_left_usd": "4.999811000", "scope"', '"budget_left_usd": "5", "scope"'),
+        (r"\"duration_s\": 0.341, ", r"\"duration_s\": 0.63, "),
+        ("spent $0.19, then", "spent $0, then"),
         ("wrote /tmp/abc/x.log", "wrote /tmp/def/y.log"),
     ],
 )
