@@ -18,6 +18,10 @@ Ask = Callable[[str, ModelRequest], Awaitable[ModelAnswer]]
 """Asks one model once. Raises FailedCallError."""
 
 
+Saw = Callable[[str, bool], Awaitable[None]]
+"""Told of each call to a model whether it gave an answer."""
+
+
 class FailedCallError(Exception):
     """One model did not answer."""
 
@@ -34,15 +38,22 @@ class Failover:
         provider_of: The name of a model's provider, for its circuit; None for models that have none.
         health: The circuits.
         lost: Reserves for the rest of the chain before it is asked.
+        saw: Keeps the record of models on trial.
     """
 
     def __init__(
-        self, ask: Ask, provider_of: Callable[[str], str | None], health: Health, lost: Lost | None = None
+        self,
+        ask: Ask,
+        provider_of: Callable[[str], str | None],
+        health: Health,
+        lost: Lost | None = None,
+        saw: Saw | None = None,
     ) -> None:
         self._ask = ask
         self._provider_of = provider_of
         self._health = health
         self._lost = lost
+        self._saw = saw
         self._troubles: list[Trouble] = []
         self._refused_by: set[str | None] = set()
         self._lost_calls = False
@@ -87,6 +98,8 @@ class Failover:
                 await self._count(provider, model, error.trouble, leave)
             raise
         await self._health.succeeded(leave)
+        if self._saw is not None:
+            await self._saw(model, True)
         return answer
 
     async def _count(self, provider: str, model: str, trouble: Trouble, leave: Leave) -> None:
@@ -96,6 +109,8 @@ class Failover:
             await self._health.failed(model, trouble.fault, trouble.retry_after)
         else:  # it answered, if only to refuse
             await self._health.succeeded(leave)
+        if self._saw is not None and trouble.fault is not Fault.CONTEXT_TOO_LONG:
+            await self._saw(model, False)
 
     def _note(self, model: str, trouble: Trouble) -> None:
         self._troubles.append(trouble)

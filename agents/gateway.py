@@ -25,7 +25,7 @@ from litellm.types.utils import Choices, Message, ModelResponse
 from litellm.types.utils import Usage as BilledUsage
 
 from agents.errors import ModelError, ModelRefusedError
-from agents.failover import FailedCallError, Failover
+from agents.failover import FailedCallError, Failover, Saw
 from agents.health import Health, LocalHealth
 from agents.model_failures import Fault, Trouble, trouble_of
 from agents.model_keys import Access, KeySource, Wanted
@@ -53,9 +53,11 @@ class Gateway:
         prices: Mapping[str, Price] | None = None,
         timeout: timedelta = CALL_TIMEOUT,
         health: Health | None = None,
+        saw: Saw | None = None,
     ) -> None:
         self._keys = keys
         self._health = health or LocalHealth()
+        self._saw = saw
         self._prices = dict(prices or {})
         self._timeout = timeout
         _configure()
@@ -93,7 +95,7 @@ class Gateway:
             ModelKeyRefusedError: Their providers refuse the key.
             NoModelKeyError: There is no key for a model.
         """
-        walk = Failover(self._traced, _provider_of, self._health, lost)
+        walk = Failover(self._traced, _provider_of, self._health, lost, self._saw)
         return await walk.answer(request, chain[min(offset, len(chain) - 1) :])
 
     async def close(self) -> None:

@@ -20,6 +20,7 @@ from agents.graphs.registry import GraphFactory, graph_for
 from agents.layout import Layout
 from agents.leases import HeldLease
 from agents.mailbox import Mailbox
+from agents.model_choice import Choices
 from agents.models import Models
 from agents.opening import ASSIGNMENT, Opening, load_baseline, read_opening
 from agents.policy import Policy
@@ -72,6 +73,8 @@ class AgentDeps:
     """Tools of extensions."""
     graphs: Mapping[str, GraphFactory] = field(default_factory=dict[str, GraphFactory])
     """Graphs of extensions, by kind of work."""
+    choices: Choices | None = None
+    """Models that a person chose for roles; None leaves runs at their own chains."""
 
 
 async def run_agent(
@@ -168,10 +171,11 @@ class _Run:
             commit_changes=lambda name, ordinal, sub: place.commit(name, ordinal, sub, self._thread),
             clean=place.clean,
             thread=self._thread,
+            choices=deps.choices,
         )
         graph = graph_for(request.work, deps.graphs)
         state = await graph.ainvoke(
-            begin(opening(told.assignment, told.prompt)),
+            begin(opening(told.assignment, told.prompt), request.chain),
             context=context,
             config={"recursion_limit": NODES_PER_TURN * (request.max_steps + 2)},
         )

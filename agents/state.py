@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypedDict
 
 from agents.assignments import Assignment
 from agents.context import Chat
 from agents.mailbox import Mailbox
+from agents.model_choice import Choices
 from agents.models import Models, ToolCall
 from agents.policy import Policy
 from agents.runs import AgentRun
@@ -55,8 +56,10 @@ class RunState(TypedDict):
     nudged: bool
     rejected: int
     """Invalid results in a row."""
+    chain: list[str]
+    """Models of the turn, as the journal has them."""
     given_up: int
-    """Models of the chain that this run gave up because their answers were invalid, beyond those of the request."""
+    """Models of the chain that this run gave up because their answers were invalid, beyond those of the ladder."""
     closing: Closing | None
     ending: Ending | None
 
@@ -82,11 +85,13 @@ class RunContext:
     clean: Callable[[], Awaitable[None]]
     """Brings the worktree back to its last commit."""
     thread: str
+    choices: Choices | None = None
+    """What a person chose while the run works."""
 
 
-def begin(messages: list[Chat]) -> RunState:
+def begin(messages: list[Chat], chain: Sequence[str]) -> RunState:
     """The state of a run whose first step (the assignment, ordinal 0) is done."""
     return RunState(
         messages=messages, ordinal=1, turns=0, calls=[], signature="", repeats=0, nudged=False, rejected=0,
-        given_up=0, closing=None, ending=None,
+        chain=list(chain), given_up=0, closing=None, ending=None,
     )  # fmt: skip

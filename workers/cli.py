@@ -43,6 +43,7 @@ COMMANDS: dict[str, Entry] = {
     "up": Entry("stack", "up", "Start the local stack: Temporal, Postgres, Redis, a worker.", STACK),
     "down": Entry("stack", "down", "Stop the local stack.", STACK),
     "env": Entry("stack", "env", "Print the exports that point other tools at the stack.", STACK),
+    "models": Entry("models", "app", "Choose the models of a role while workers run.", STACK),
     "doctor": Entry("stack", "doctor", "Check what Syndic needs, and say what is missing.", STACK),
     "worker": Entry("worker", "worker", "Run one worker process.", OPERATORS),
     "migrate": Entry("worker", "migrate", "Bring schema and search attributes up to this build.", OPERATORS),

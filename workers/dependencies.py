@@ -14,6 +14,7 @@ from agents.extensions import load_graphs, load_tools
 from agents.feed import Feed
 from agents.health import SharedHealth
 from agents.layout import Layout
+from agents.model_choice import SharedChoices
 from agents.model_keys import EnvironmentKeys, KeySource, VaultAccess
 from agents.models import Models
 from agents.recording import Recorder
@@ -58,8 +59,10 @@ async def open_dependencies(settings: Settings, addresses: Addresses, worker: st
             recording = read_recording(kept.path)
             settings = settings.model_copy(update={"models": recording.chains})
             models: Models = Replayer(recording, str(kept.path))
+            choices = None
         else:
-            models = await _ask_models(settings, redis, stack)
+            choices = SharedChoices(redis)
+            models = await _ask_models(settings, redis, choices, stack)
         stopping = asyncio.Event()
         relay = asyncio.create_task(Relay(store, redis).run(stopping))
         stack.push_async_callback(_finish, relay, stopping)
@@ -78,11 +81,12 @@ async def open_dependencies(settings: Settings, addresses: Addresses, worker: st
                 clock=utc_now,
                 tools=load_tools(),
                 graphs=load_graphs(),
+                choices=choices,
             ),
         )
 
 
-async def _ask_models(settings: Settings, redis: Redis, stack: AsyncExitStack) -> Models:
+async def _ask_models(settings: Settings, redis: Redis, choices: SharedChoices, stack: AsyncExitStack) -> Models:
     """Models by way of their providers, recorded where the settings say so.
 
     The model library is imported here, before the worker polls: a run must not wait three seconds for an import while its
@@ -94,6 +98,7 @@ async def _ask_models(settings: Settings, redis: Redis, stack: AsyncExitStack) -
         _keys(settings),
         prices={model: price.rates() for model, price in settings.prices.items()},
         health=SharedHealth(redis),
+        saw=choices.saw,
     )
     stack.push_async_callback(gateway.close)
     await gateway.warm()

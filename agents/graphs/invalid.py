@@ -29,7 +29,7 @@ def given_up(state: RunState, run: RunContext, reason: str, errors: str, ordinal
         errors: What the model was told.
         ordinal: Of the answer; the question's id comes from it.
     """
-    if run.request.chain_offset + state["given_up"] + 1 < len(run.request.chain):
+    if offset_of(state, run) + 1 < len(state["chain"]):
         return {**FRESH, "given_up": state["given_up"] + 1, "closing": None}
     if run.assignment.work not in ASKS_A_PERSON:
         return {"ending": failed(reason)}
@@ -38,3 +38,9 @@ def given_up(state: RunState, run: RunContext, reason: str, errors: str, ordinal
         "Say what the result should be or how to get it, and the agent tries again; reject, and this attempt fails."
     )
     return {"closing": Closing(tool="escalate", ok=True, data={"question": question}, ordinal=ordinal)}
+
+
+def offset_of(state: RunState, run: RunContext) -> int:
+    """How many models of the state's chain are given up; what the ladder gave up counts in the chain it knew."""
+    ladder = run.request.chain_offset if tuple(state["chain"]) == run.request.chain else 0
+    return ladder + state["given_up"]

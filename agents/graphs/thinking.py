@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from langgraph.runtime import Runtime
 
 from agents.assignments import Feedback
 from agents.context import Chat, note, request
 from agents.errors import ModelKeyRefusedError, ModelRefusedError
+from agents.graphs.choosing import choose
 from agents.graphs.endings import failed
 from agents.graphs.invalid import given_up
 from agents.messages import as_feedback
@@ -37,17 +38,19 @@ async def think(state: RunState, runtime: Runtime[RunContext]) -> dict[str, Any]
     if state["turns"] >= run.request.max_steps:
         return {"ending": failed(f"no result after {state['turns']} model calls")}
     ordinal, heard = await hear(run, state["ordinal"])
+    chosen = await choose(state, run, ordinal)
+    ordinal, state = chosen.ordinal, cast("RunState", {**state, **chosen.delta})
     messages = [*state["messages"], *heard]
     schemas = [schema_of(tool) for tool in run.offered.values()]
     asked = request(run.assignment.work, messages, schemas, run.window)
     try:
-        answer = await _ask(run, ordinal, asked, run.request.chain, run.request.chain_offset + state["given_up"])
+        answer = await _ask(run, ordinal, asked, chosen.chain, chosen.offset)
     except ModelKeyRefusedError:
         raise  # with another key the same request may be served
     except ModelRefusedError as error:
         return {"ending": failed(f"no model can serve this request: {error}")}
     delta = {"messages": [*heard, said(answer)], "ordinal": ordinal + 1, "turns": state["turns"] + 1}
-    return delta | _judge_turn(state, run, answer, ordinal)
+    return chosen.delta | delta | _judge_turn(state, run, answer, ordinal)
 
 
 async def _ask(run: RunContext, ordinal: int, asked: ModelRequest, chain: Sequence[str], offset: int) -> ModelAnswer:
@@ -79,7 +82,7 @@ async def hear(run: RunContext, ordinal: int) -> tuple[int, list[Chat]]:
     """
     known = run.steps.known(ordinal)
     unread = await run.mailbox.unread() if known is None else []
-    if not unread and (known is None or known.kind is not StepKind.INPUT):
+    if not unread and (known is None or (known.kind, known.name) != (StepKind.INPUT, INBOX)):
         return ordinal, []
 
     async def read() -> Reading:

@@ -22,6 +22,7 @@ from agents.gateway import Gateway
 from agents.git import GitStore
 from agents.layout import Layout
 from agents.messages import feedback_message
+from agents.model_choice import Choice, SharedChoices
 from agents.model_keys import Access, Wanted
 from agents.pricing import Price
 from agents.runner import AgentDeps, run_agent
@@ -65,6 +66,7 @@ class Bench:
     base: str
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     beats: list[tuple[int, str]] = field(default_factory=list)
+    hold: threading.Event = field(default_factory=threading.Event)
 
     def request(self, **changes: Any) -> AgentRun:
         request = AgentRun(
@@ -348,6 +350,43 @@ VERDICT = Says("ok", (("finish", {"verdict": "approve", "confidence": 0.9, "reas
 
 def models_asked(server: Server) -> list[str]:
     return [request["model"] for request in server.requests]
+
+
+async def test_a_choice_is_used_on_the_next_call_and_stays_on_the_journal(bench: Bench) -> None:
+    choices = SharedChoices(bench.deps.feed.redis)
+    gateway = Gateway(Keys(bench.server.url), prices={MODEL: SCRIPTED, SECOND: SCRIPTED})
+    bench.deps = replace(bench.deps, gateway=gateway, choices=choices)
+    bench.server.script = by_turn(READ, WRITE, DONE)
+
+    async def swap() -> None:
+        await asyncio.to_thread(bench.server.asked.wait, 10)
+        await choices.put("engineer", Choice(chain=(SECOND,)))
+        bench.hold.set()
+
+    bench.server.queue = [replace(READ, hold=bench.hold)]
+    outcome, _ = await asyncio.gather(bench.run(), swap())
+    assert outcome.kind is OutcomeKind.FINISHED
+    assert models_asked(bench.server) == ["scripted", "second", "second"]
+    steps = await bench.store.steps(outcome.thread)
+    assert [step.result for step in steps if step.name == "models"] == [{"chain": [SECOND]}]
+    await choices.drop("engineer")
+    again = await bench.run()
+    assert (again.kind, again.steps, bench.server.calls) == (OutcomeKind.FINISHED, outcome.steps, 3)
+
+
+async def test_a_choice_helps_a_call_that_was_begun_and_failed(bench: Bench) -> None:
+    choices = SharedChoices(bench.deps.feed.redis)
+    gateway = Gateway(Keys(bench.server.url), prices={MODEL: SCRIPTED, SECOND: SCRIPTED})
+    bench.deps = replace(bench.deps, gateway=gateway, choices=choices)
+    bench.server.script = by_turn(READ, DONE)
+    bench.server.queue = [Says("down", status=503)]
+    with pytest.raises(ModelUnavailableError):
+        await bench.run()
+    await choices.put("engineer", Choice(chain=(SECOND,)))
+    outcome = await bench.run()
+    assert outcome.kind is OutcomeKind.FINISHED
+    assert models_asked(bench.server) == ["scripted", "second", "second"]
+    assert (await bench.run()).steps == outcome.steps
 
 
 @pytest.mark.parametrize("bad", [VAGUE, Says("I approve")], ids=["invalid verdict", "verdict in prose"])
