@@ -1,4 +1,4 @@
-"""Logs and traces: structlog to stderr, OpenTelemetry over OTLP, and one processor that knows Temporal's context.
+"""Logs, traces and metrics: structlog to stderr, OpenTelemetry over OTLP, and one processor that knows Temporal's context.
 
 Every line that is written inside an activity or a workflow carries `project`, `task`, `workflow_id` and `run_id` as far as they
 are known there, and the trace id where one is open.
@@ -12,7 +12,9 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
-from opentelemetry import trace
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -25,6 +27,8 @@ from ledger.vocabulary import parse_workflow_id
 from workers.client import before_exit
 
 Event = MutableMapping[str, Any]
+
+METRICS_EVERY_S = 5
 
 EXPORT_WITHIN_S = 3
 """A collector that is away must not hold up the end of a command or of a worker for longer."""
@@ -92,13 +96,20 @@ def configure_logging(level: str = "info", form: str = "json") -> None:
 
 
 class Telemetry:
-    """Traces of this process. Without an endpoint it does nothing and costs nothing."""
+    """Traces and metrics of this process. Without an endpoint it does nothing and costs nothing."""
 
-    def __init__(self, endpoint: str | None, service: str, instance: str | None = None) -> None:
+    def __init__(
+        self, endpoint: str | None, service: str, instance: str | None = None, *, measured: bool = False
+    ) -> None:
+        """Begin to export; `measured` says whether this process has anything to measure."""
         self._provider: TracerProvider | None = None
+        self._meters: MeterProvider | None = None
         if endpoint:
             self._provider = _provider(endpoint, service, instance)
             trace.set_tracer_provider(self._provider)
+            if measured:
+                self._meters = _meters(endpoint, service, instance)
+                metrics.set_meter_provider(self._meters)
             before_exit(self.close)
 
     def interceptors(self) -> list[TracingInterceptor]:
@@ -110,6 +121,9 @@ class Telemetry:
         if self._provider:
             self._provider.shutdown()
             self._provider = None
+        if self._meters:
+            self._meters.shutdown(timeout_millis=EXPORT_WITHIN_S * 1000)
+            self._meters = None
 
 
 class _Tracing(TracingInterceptor):
@@ -142,8 +156,19 @@ class _WorkflowTracing(TracingWorkflowInboundInterceptor):
 def _provider(endpoint: str, service: str, instance: str | None) -> TracerProvider:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    names = {"service.name": service, **({"service.instance.id": instance} if instance else {})}
-    provider = TracerProvider(resource=Resource.create(names), shutdown_on_exit=False)
+    provider = TracerProvider(resource=_resource(service, instance), shutdown_on_exit=False)
     exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_WITHIN_S)
     provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
     return provider
+
+
+def _meters(endpoint: str, service: str, instance: str | None) -> MeterProvider:
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+
+    exporter = OTLPMetricExporter(endpoint=f"{endpoint.rstrip('/')}/v1/metrics", timeout=EXPORT_WITHIN_S)
+    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=METRICS_EVERY_S * 1000)
+    return MeterProvider([reader], resource=_resource(service, instance), shutdown_on_exit=False)
+
+
+def _resource(service: str, instance: str | None) -> Resource:
+    return Resource.create({"service.name": service, **({"service.instance.id": instance} if instance else {})})

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -126,6 +126,22 @@ def test_a_model_call_says_what_was_asked_and_billed(story: Story) -> None:
     assert span.attributes["gen_ai.usage.input_tokens"] == 100
     assert span.attributes["gen_ai.usage.output_tokens"] == 20
     assert span.attributes["syndic.cost_usd"] > 0
+
+
+def test_tokens_and_cost_are_metrics_that_agree_with_the_spans(story: Story) -> None:
+    of_project = {"syndic.project": PROJECT, "gen_ai.request.model": MODEL}
+    last = story.stack.workers[-1].pid
+    spans = [span for span in story.collector.named("chat ") if span.instance.endswith(f":{last}")]
+    points = [point for point in story.collector.points if point.instance.endswith(f":{last}")]
+    found = replace(story.collector, points=points)
+    assert spans
+    assert found.total("syndic.model.calls", **of_project) == len(spans)
+    assert found.total("gen_ai.client.token.usage", **of_project, **{"gen_ai.token.type": "input"}) == 100 * len(spans)
+    assert found.total("gen_ai.client.token.usage", **of_project, **{"gen_ai.token.type": "output"}) == 20 * len(spans)
+    cost = sum(span.attributes["syndic.cost_usd"] for span in spans)
+    assert found.total("syndic.model.cost", **of_project) == pytest.approx(cost)
+    assert found.total("gen_ai.client.operation.duration", **of_project) == len(spans)
+    assert {point.unit for point in points if point.name == "syndic.model.cost"} == {"{USD}"}
 
 
 def test_each_line_of_the_worker_is_json(story: Story) -> None:

@@ -1,4 +1,4 @@
-"""An OpenTelemetry collector over real HTTP: takes OTLP as protobuf and keeps the spans."""
+"""An OpenTelemetry collector over real HTTP: takes OTLP as protobuf and keeps spans and metrics."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -30,12 +31,24 @@ class SeenSpan:
     attributes: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class SeenPoint:
+    """One point of a metric; `value` is a sum, or the number of measurements of a histogram."""
+
+    name: str
+    unit: str
+    instance: str
+    value: float
+    attributes: dict[str, Any]
+
+
 @dataclass
 class Collector:
     """What arrived so far."""
 
     url: str = ""
     spans: list[SeenSpan] = field(default_factory=list)
+    points: list[SeenPoint] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def named(self, prefix: str) -> list[SeenSpan]:
@@ -50,7 +63,30 @@ class Collector:
             span = parent
         return found
 
+    def total(self, name: str, **attributes: Any) -> float:
+        """The newest sum of a metric over all processes and all points with these attributes."""
+        newest: dict[tuple[str, str], float] = {}
+        for point in list(self.points):
+            if point.name == name and attributes.items() <= point.attributes.items():
+                newest[point.instance, str(sorted(point.attributes.items()))] = point.value
+        return sum(newest.values())
+
+    def take_metrics(self, body: bytes) -> None:
+        for group in ExportMetricsServiceRequest.FromString(body).resource_metrics:
+            instance = _plain(group.resource.attributes).get("service.instance.id", "")
+            for metric in (metric for scope in group.scope_metrics for metric in scope.metrics):
+                for point in metric.sum.data_points:
+                    value = point.as_double if point.WhichOneof("value") == "as_double" else point.as_int
+                    seen = SeenPoint(metric.name, metric.unit, instance, value, _plain(point.attributes))
+                    self.points.append(seen)
+                for point in metric.histogram.data_points:
+                    seen = SeenPoint(metric.name, metric.unit, instance, point.count, _plain(point.attributes))
+                    self.points.append(seen)
+
     def take(self, path: str, kind: str | None, body: bytes) -> None:
+        if path == "/v1/metrics" and kind == "application/x-protobuf":
+            self.take_metrics(body)
+            return
         if path != "/v1/traces" or kind != "application/x-protobuf":
             self.problems.append(f"{path} {kind}")
             return
