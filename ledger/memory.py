@@ -104,6 +104,10 @@ class MemoryStore:
             thread.epoch, thread.holder, thread.expires_at = thread.epoch + 1, None, None
         return len(ended)
 
+    async def lapsed(self) -> list[str]:
+        now = self._clock()
+        return sorted({thread.info.project for thread in self._state.threads.values() if self._is_over(thread, now)})
+
     def _is_over(self, thread: Thread, now: datetime) -> bool:
         if thread.expires_at is not None:
             return thread.expires_at <= now

@@ -131,6 +131,9 @@ class PostgresStore:
         [row] = await self._session.rows("reconcile", {"project": project, "now": self._clock()})
         return row["ended"]
 
+    async def lapsed(self) -> list[str]:
+        return [row["project"] for row in await self._session.rows("lapsed", {"now": self._clock()})]
+
     async def steps(self, thread: str) -> list[Step]:
         return [step_of(row["step"]) for row in await self._session.rows("steps", {"thread": thread})]
 

@@ -330,6 +330,10 @@ class Store(Protocol):
         """End what no run holds any more: expire leases, turn their reserved attempts in-doubt. Returns how many."""
         ...
 
+    async def lapsed(self) -> list[str]:
+        """Projects with something for `reconcile` to end."""
+        ...
+
     async def projects(self) -> list[str]:
         """Projects that have a chain."""
         ...

@@ -15,6 +15,7 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from workers.client import connect
 from workers.dependencies import Dependencies, open_dependencies
+from workers.reconciler import reconciling
 from workers.registry import Served, served
 from workers.sandbox import new_workflow_runner
 from workers.settings import Settings
@@ -52,11 +53,14 @@ class WorkerProcess:
         Raises:
             WorkersError: Temporal does not answer.
         """
-        telemetry = Telemetry(self._settings.otlp_endpoint, "syndic-worker", self.identity)
+        telemetry = Telemetry(self._settings.otlp_endpoint, "syndic-worker", self.identity, measured=True)
         addresses = resolve(self._settings)
         try:
             client = await connect(addresses, interceptors=telemetry.interceptors(), identity=self.identity)
-            async with open_dependencies(self._settings, addresses, self.identity) as dependencies:
+            async with (
+                open_dependencies(self._settings, addresses, self.identity) as dependencies,
+                reconciling(dependencies.store),
+            ):
                 await self._serve(
                     [self._worker(client, part, dependencies) for part in served(self._queues, dependencies)]
                 )

@@ -25,6 +25,12 @@ SELECT syndic.release_lease(%(thread)s, %(holder)s, %(epoch)s);
 -- name: reconcile
 SELECT syndic.reconcile(%(project)s, %(now)s) AS ended;
 
+-- name: lapsed
+SELECT DISTINCT project FROM syndic.threads AS t
+ WHERE expires_at <= %(now)s OR holder IS NULL AND EXISTS (
+       SELECT FROM syndic.attempts AS a WHERE a.thread = t.thread AND a.state = 'reserved')
+ ORDER BY project;
+
 -- name: steps
 SELECT syndic.step_json(s, true) AS step FROM syndic.steps AS s WHERE thread = %(thread)s ORDER BY ordinal, sub;
 

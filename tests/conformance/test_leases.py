@@ -68,7 +68,9 @@ async def test_reconcile_ends_runs_whose_lease_ran_out(store: Store, project: st
     hands.move(MINUTE)
     alive = await store.acquire_lease(thread(project, task="u"), "w2", MINUTE)
     await store.apply([intent(alive, 0)])
+    assert project in await store.lapsed()
     assert await store.reconcile(project) == 1
+    assert project not in await store.lapsed()
     assert await store.reconcile(project) == 0
     assert [step.thread for step in await store.in_doubt(project)] == [old.thread]
     [gone, kept] = await store.apply(
