@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 SYNDIC = str(Path(sys.executable).parent / "syndic")
-ASK = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
+ASK = {"model": "rehearsal", "messages": [{"role": "user", "content": "hello"}]}
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
@@ -24,16 +24,18 @@ def test_it_serves_a_script_and_says_at_the_end_what_it_counted(tmp_path: Path) 
     script = tmp_path / "script.yaml"
     script.write_text("rules:\n- say: {text: rehearsed}\n  bill: {prompt_tokens: 10, completion_tokens: 2}\n")
     with start(str(script)) as process:
-        assert process.stdout
+        assert process.stdout is not None
         told = json.loads(process.stdout.readline())
         environment = told["environment"]
+        prices = json.loads(environment["SYNDIC_PRICES"])
+        assert prices[environment["SYNDIC_MODELS"]] == {"prompt": "1", "completion": "4"}
         request = urllib.request.Request(environment["OPENAI_API_BASE"] + "/chat/completions", json.dumps(ASK).encode())
         with urllib.request.urlopen(request) as answer:
             assert json.load(answer)["choices"][0]["message"]["content"] == "rehearsed"
         process.send_signal(signal.SIGTERM)
         stats = json.loads(process.stdout.read())
         assert process.wait(20) == 0
-    assert (stats["calls"], stats["models"]["gpt-4o-mini"]["prompt_tokens"]) == (1, 10)
+    assert (stats["calls"], stats["models"]["rehearsal"]["prompt_tokens"]) == (1, 10)
     assert "synthetic" in stats["label"]
 
 

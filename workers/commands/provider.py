@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shlex
 import signal
 from pathlib import Path
@@ -15,8 +16,8 @@ from workers.console import USAGE, CommandError, emit, run_work, say, show
 if TYPE_CHECKING:
     from agents.rehearsal.script import Rehearsal
 
-MODEL = "openai/gpt-4o-mini"
-"""A name that LiteLLM has a price for, so that an upper bound can be reserved."""
+MODELS = ("openai/rehearsal", "anthropic/rehearsal")
+"""Names that label every cost as rehearsed. Other names are served as well, and charged at their real prices."""
 
 
 def provider(
@@ -45,7 +46,7 @@ async def _serve(script: Path | None, host: str, port: int, as_json: bool) -> No
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     try:
         with serving(answering, host, port) as url:
-            _announce(url, as_json)
+            _announce(url, answering.rehearsal, as_json)
             await stopped.wait()
     except OSError as error:
         raise CommandError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from error
@@ -77,26 +78,27 @@ def load_rehearsal(path: Path) -> Rehearsal:
         raise CommandError(f"{path} is no script for a rehearsal:\n" + "\n".join(lines), USAGE) from None
 
 
-def exports(url: str) -> dict[str, str]:
+def exports(url: str, rehearsal: Rehearsal) -> dict[str, str]:
     """What the environment of workers needs."""
+    rate = rehearsal.rate("rehearsal")
+    price = {"prompt": str(rate.prompt), "completion": str(rate.completion)}
     return {
         "OPENAI_API_BASE": f"{url}/v1",
         "OPENAI_API_KEY": "rehearsal",
         "ANTHROPIC_API_BASE": url,
         "ANTHROPIC_API_KEY": "rehearsal",
-        "SYNDIC_MODELS": MODEL,
+        "SYNDIC_MODELS": MODELS[0],
+        "SYNDIC_PRICES": json.dumps(dict.fromkeys(MODELS, price)),
     }
 
 
-def _announce(url: str, as_json: bool) -> None:
+def _announce(url: str, rehearsal: Rehearsal, as_json: bool) -> None:
     if as_json:
-        import json
-
-        show(json.dumps({"url": url, "stats": f"{url}/stats", "environment": exports(url)}))
+        show(json.dumps({"url": url, "stats": f"{url}/stats", "environment": exports(url, rehearsal)}))
         return
     say(f"A provider for rehearsals listens on {url}; its count is at {url}/stats. Ctrl-C stops it.")
     say("Its tokens and prices are synthetic. Where the workers run:")
-    for name, value in exports(url).items():
+    for name, value in exports(url, rehearsal).items():
         show(f"export {name}={shlex.quote(value)}")
 
 
