@@ -15,6 +15,7 @@ import pytest
 import typer
 import yaml
 
+from agents.rehearsal.script import Rehearsal
 from workers.briefs import parse_spec
 from workers.cli import cli
 
@@ -70,8 +71,12 @@ def test_temporal_commands_and_their_options_exist(line: str) -> None:
 
 
 @pytest.mark.parametrize("text", [text for page in PAGES for text in blocks(page, "yaml")])
-def test_briefs_on_the_pages_are_accepted(text: str) -> None:
-    parse_spec(yaml.safe_load(text))
+def test_briefs_and_scripts_on_the_pages_are_accepted(text: str) -> None:
+    content = yaml.safe_load(text)
+    if "rules" in content:
+        assert Rehearsal.model_validate(content).rules
+    else:
+        parse_spec(content)
 
 
 def test_the_readme_names_no_page_that_is_missing() -> None:
