@@ -94,7 +94,9 @@ async def test_workers_at_once_neither_deadlock_nor_overspend(database: Database
         entries = await stores[0].entries(project, limit=10_000)
         assert verify(entries).ok
         assert sum(entry.kind == "note" for entry in entries) == sum(paid)
-        assert [entry.key for entry in entries if entry.kind != "note"] == (["budget_low:pa:4"] if project == "pa" else [])
+        assert [entry.key for entry in entries if entry.kind != "note"] == (
+            ["budget_low:pa:4"] if project == "pa" else []
+        )
     near = (await stores[0].budget("pa")).spent_usd > limits["pa"] - 2
     assert near, "the limit was never near: nothing was tested"
     rows = [row for project in PROJECTS for row in await stores[0].usage(project)]
