@@ -17,14 +17,13 @@ from pydantic import Field, ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, WatchError
 
+from agents.roles import MODEL_CLASSES
 from ledger.vocabulary import Record
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-CLASSES = ("reasoning", "fast", "cheap", "local")
-"""Names for chains that roles can share; a chain that names one means the models of its choice."""
 DEFAULT = "default"
 KEY = "syndic:{models}:choices"
 REDIS_S = 1.0
@@ -74,7 +73,7 @@ def chain_of(choices: Mapping[str, Choice], role: str, thread: str) -> tuple[str
 
 
 def _models(choices: Mapping[str, Choice], name: str, thread: str) -> tuple[str, ...]:
-    named = choices.get(name) if name in CLASSES else None
+    named = choices.get(name) if name in MODEL_CLASSES else None
     return (name,) if named is None else _with_canary(named, named.chain, thread)
 
 

@@ -13,6 +13,9 @@ OFFLINE_MODEL = "offline/maintainer"
 DEFAULT_CHAIN = (OFFLINE_MODEL,)
 """What a role asks where neither the brief nor the settings name a model."""
 
+MODEL_CLASSES = ("reasoning", "fast", "cheap", "local")
+"""Names for chains that roles can share; in the chain of a role one stands for its models."""
+
 
 @dataclass(frozen=True)
 class AgentType:
@@ -51,3 +54,22 @@ def chain_for(role: Role | str, models: Mapping[str, Sequence[str]]) -> tuple[st
     """The models a role asks, first choice first: its own chain, else `default`, else the offline maintainer."""
     chain = models.get(str(role)) or models.get("default") or DEFAULT_CHAIN
     return tuple(chain)
+
+
+def without_classes(chains: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """The chains of roles, with the models of a class where they name one.
+
+    Raises:
+        ValueError: A chain names a class that has no chain, or a class names a class.
+    """
+    classes = {name: tuple(chains[name]) for name in MODEL_CLASSES if name in chains}
+    expanded: dict[str, tuple[str, ...]] = {}
+    for role, chain in chains.items():
+        named = [name for name in chain if name in MODEL_CLASSES]
+        if role in classes and named:
+            raise ValueError(f"the class {role!r} must name models, not {named[0]!r}")
+        if missing := [name for name in named if name not in classes]:
+            raise ValueError(f"the chain of {role!r} names the class {missing[0]!r}, which has no chain")
+        if role not in classes:
+            expanded[role] = tuple(model for name in chain for model in classes.get(name, (name,)))
+    return expanded

@@ -15,6 +15,7 @@ import platformdirs
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from agents.roles import MODEL_CLASSES, without_classes
 from ledger.vocabulary import Record, Role
 from workers.errors import SettingsError
 from workers.prices import ModelPrice, read_prices
@@ -114,13 +115,13 @@ def _chains(value: Any) -> Any:
             raise ValueError(f"is not valid JSON: {error}") from error
     if isinstance(parsed, list):
         parsed = {DEFAULT_CHAIN: parsed}
-    return {role: _chain(role, chain) for role, chain in parsed.items()}
+    return without_classes({role: _chain(role, chain) for role, chain in parsed.items()})
 
 
 def _chain(role: str, chain: Any) -> tuple[str, ...]:
-    known = [DEFAULT_CHAIN, *(known.value for known in Role)]
+    known = [DEFAULT_CHAIN, *(known.value for known in Role), *MODEL_CLASSES]
     if role not in known:
-        raise ValueError(f"unknown role {role!r}; the roles are {', '.join(known)}")
+        raise ValueError(f"unknown role {role!r}; the roles and classes are {', '.join(known)}")
     names = chain.split(",") if isinstance(chain, str) else chain
     if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
         raise ValueError(f"the chain of {role!r} must be a list of model names")

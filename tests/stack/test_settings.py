@@ -21,6 +21,8 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
         ("SYNDIC_REDIS_URL", "s3cret"),
         ("SYNDIC_MODELS", '{"enginer": ["s3cret"]}'),
         ("SYNDIC_MODELS", "{s3cret"),
+        ("SYNDIC_MODELS", '{"engineer": ["fast"]}'),
+        ("SYNDIC_MODELS", '{"fast": ["cheap"], "cheap": ["a/b"]}'),
         ("SYNDIC_PRICES", "{s3cret"),
         ("SYNDIC_PRICES", '["s3cret"]'),
         ("SYNDIC_PRICES", '{"openai/x": {"prompt": "s3cret", "completion": 1}}'),
@@ -61,6 +63,10 @@ def test_all_malformed_variables_are_told_at_once(monkeypatch: pytest.MonkeyPatc
         ("a/b, c/d", {"default": ("a/b", "c/d")}),
         ('["a/b"]', {"default": ("a/b",)}),
         ('{"engineer": ["a/b"], "default": "c/d,e/f"}', {"engineer": ("a/b",), "default": ("c/d", "e/f")}),
+        (
+            '{"engineer": ["fast", "a/b"], "default": "fast", "fast": ["c/d", "e/f"]}',
+            {"engineer": ("c/d", "e/f", "a/b"), "default": ("c/d", "e/f")},
+        ),
         ("", {}),
     ],
 )

@@ -111,17 +111,18 @@ def show_models(as_json: AsJson = False) -> None:
 def _check(name: str, models: tuple[str, ...]) -> None:
     """Refuse names and models that would only fail at the next call."""
     from agents.gateway import Gateway
-    from agents.model_choice import CLASSES, DEFAULT
+    from agents.model_choice import DEFAULT
     from agents.model_keys import EnvironmentKeys
     from agents.models import ModelRequest
+    from agents.roles import MODEL_CLASSES
 
-    known = (DEFAULT, *CLASSES, *(role.value for role in Role))
+    known = (DEFAULT, *MODEL_CLASSES, *(role.value for role in Role))
     if name not in known:
         raise CommandError(f"{name!r} is no role and no class; known: {', '.join(known)}", USAGE)
-    if name in CLASSES and any(model in CLASSES for model in models):
+    if name in MODEL_CLASSES and any(model in MODEL_CLASSES for model in models):
         raise CommandError("the chain of a class names models, not classes", USAGE)
     prices = {model: price.rates() for model, price in load_settings().prices.items()}
-    wanted = [model for model in models if model not in CLASSES]
+    wanted = [model for model in models if model not in MODEL_CLASSES]
     Gateway(EnvironmentKeys(), prices=prices).bound(ModelRequest(purpose="check", messages=()), wanted)
 
 
