@@ -30,6 +30,7 @@ _FINAL: tuple[tuple[type[Exception], str], ...] = (
     (agent.SetupFailedError, "SetupFailed"),
     (agent.SandboxMissingError, "SandboxMissing"),
     (agent.DivergenceError, "Divergence"),
+    (agent.ReplayError, "Divergence"),
     (agent.NoModelKeyError, "NoModelKey"),
     (agent.UnpricedModelError, "NoModelKey"),
     (ledger.SchemaError, "SchemaMismatch"),
