@@ -66,7 +66,7 @@ async def execute(
     """
     started = time.monotonic()
     process = await start(
-        *argv, cwd=cwd, env=dict(env), start_new_session=True, pass_fds=tuple(pass_fds),
+        *argv, cwd=cwd, env=dict(env), pass_fds=tuple(pass_fds),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None

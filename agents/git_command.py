@@ -104,7 +104,7 @@ async def git(
     try:
         process = await start(
             "git", *_OPTIONS, *where, *arguments,
-            cwd=work_tree or git_dir, env=git_environment(env), start_new_session=True,
+            cwd=work_tree or git_dir, env=git_environment(env),
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
     except FileNotFoundError as error:
