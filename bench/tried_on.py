@@ -71,7 +71,10 @@ class Trial:
         python = self._python()
         self._unpack(python)
         self._install(python)
-        before, lint_before = self._tests(python, self.repository), self._lint(self.repository)
+        began = time.monotonic()
+        before = self._tests(python, self.repository)
+        suite = round(time.monotonic() - began, 1)
+        lint_before = self._lint(self.repository)
         base = self._git("rev-parse", "HEAD")
         started = time.monotonic()
         report = self._project()
@@ -84,7 +87,7 @@ class Trial:
             "package": f"{self.specimen.name} {self.specimen.version}", "job": self.job, "state": report["state"],
             "summary": report["summary"], "warnings": report["warnings"],
             **{key: report[key] for key in ("tasks_merged", "tasks_total", "repairs", "model_calls")},
-            "seconds": seconds, "parts": self._parts(), "ledger_verified": ledger.returncode == 0,
+            "seconds": seconds, "suite_s": suite, "parts": self._parts(), "ledger_verified": ledger.returncode == 0,
             "lint_before": lint_before, "lint_after": self._lint(after), "stat": _stat(diff),
             "red_before": sum(outcome != "passed" for outcome in before.values()),
             "red_after": sum(outcome != "passed" for outcome in passed.values()),

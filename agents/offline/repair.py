@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from agents.assignments import Evidence, WorkResult
@@ -22,6 +23,7 @@ MAX_CANDIDATES = 400
 """Tried in one run at most."""
 _GROUP_CANDIDATES = 240
 _SUSPECTS, _TESTS, _SHOWN = 150, 60, 6
+_TRIED = re.compile(r"(\d+) patches tried for (.+?), none turned")
 _ROOM = 8
 """Turns that one more group needs."""
 
@@ -37,6 +39,8 @@ class Bench:
     output: str = ""
     passed: bool = False
     tried: int = 0
+    before: dict[str, int] = field(default_factory=dict[str, int])
+    """Patches that earlier attempts tried, by group: the ranking is the same each time, so they need not be repeated."""
     excluded: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     applied: list[Candidate] = field(default_factory=list[Candidate])
     alternatives: list[str] = field(default_factory=list[str])
@@ -48,6 +52,8 @@ def repair(desk: Desk) -> Script:
     """Turn the assignment's failing tests green, or say honestly what was tried."""
     bench = Bench(_gate(desk))
     bench.files = yield from list_files(desk)
+    for count, group in (found for note in desk.feedback for found in _TRIED.findall(note.text)):
+        bench.before[group] = max(int(count), bench.before.get(group, 0))
     if desk.assignment.attempt > 1 or desk.assignment.feedback:
         yield from _undo(desk, bench)
     yield from _run(desk, bench)
@@ -112,7 +118,8 @@ def _parts(group: list[str]) -> list[list[str]]:
 def _repair_group(desk: Desk, bench: Bench, group: list[str]) -> Steps[bool]:
     """Find and apply a patch for tests with one likely cause."""
     made = yield from _candidates(desk, bench, group)
-    if not made:
+    before = bench.before.get(_named(group), 0)
+    if not made and not before:
         bench.notes.append(f"no suspect line in scope for {_named(group)}")
         return False
     outcome = yield from try_in_batches(desk, made, group, f"For {_named(group)}")
@@ -122,7 +129,7 @@ def _repair_group(desk: Desk, bench: Bench, group: list[str]) -> Steps[bool]:
     best, rest = yield from _chosen(desk, outcome, group)
     if best is None:
         bench.notes.append(
-            f"{outcome.tried} patches tried for {_named(group)}, none turned it green without breaking others"
+            f"{before + outcome.tried} patches tried for {_named(group)}, none turned it green without breaking others"
         )
         bench.alternatives += [f"breaks other tests: {c.title}" for c in outcome.breaking[:3]]
         return False
@@ -167,7 +174,8 @@ def _candidates(desk: Desk, bench: Bench, group: list[str]) -> Steps[list[Candid
     scores = scores or scores_from_names(group, texts, hints)
     made = [*import_candidates(bench.output, texts, bench.files), *_made(scores, texts, hints)]
     fresh = [c for c in made if not _is_excluded(c, bench.excluded, texts.get(c.path, ""))]
-    return ranked(fresh, min(_GROUP_CANDIDATES, MAX_CANDIDATES - bench.tried))
+    before = bench.before.get(_named(group), 0)
+    return ranked(fresh, before + min(_GROUP_CANDIDATES, MAX_CANDIDATES - bench.tried))[before:]
 
 
 def _made(scores: Scores, texts: dict[str, str], hints: Hints) -> list[Candidate]:
