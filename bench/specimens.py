@@ -43,16 +43,6 @@ _ALL = (
         ("pytest", "freezegun"),
     ),
     Specimen(
-        "jsonschema",
-        "4.26.0",
-        Bug(
-            "missing condition",
-            "jsonschema/_keywords.py",
-            'validator.is_type(instance, "string") and len(instance) < mL',
-            "len(instance) < mL",
-        ),
-    ),
-    Specimen(
         "parse",
         "1.22.4",
         Bug("arithmetic operator", "parse/__init__.py", "int(tzm) + int(tzh) * 60", "int(tzm) - int(tzh) * 60"),

@@ -140,29 +140,18 @@ async def test_a_repair_that_cannot_work_is_given_up_honestly(shop: House) -> No
     assert shop.changed() == []
 
 
-async def test_the_next_agent_goes_on_where_the_former_one_gave_up(tmp_path: Path) -> None:
+async def test_the_next_agent_does_not_try_again_what_the_former_one_tried(tmp_path: Path) -> None:
     house = House(tmp_path, quick=True)
     test = "from one import same\n\n\ndef test_wish():\n    assert same(1) == 'a poem'\n"
     house.write({"one.py": "def same(a):\n    return a\n", "test_one.py": test})
     await house.baseline()
-    task: dict[str, Any] = {"params": {"intent": "repair", "tests": ["test_one.py::test_wish"]}, "scope": ("/*.py",)}
-
-    def tried(run: Run) -> list[Any]:
-        return [each["edits"] for asked, _ in run.used("try_patch") for each in asked["candidates"]]
-
-    first = await house.run(Work.CHANGE, **task)
-    assert first.arguments["outcome"] == "gave_up"
-    assert 1 < len(tried(first)) < 30
-    note = Feedback(
-        source="validation", text="gave up: 1 patches tried for test_one.py::test_wish, none turned it green"
-    )
-    second = await house.run(Work.CHANGE, attempt=2, feedback=(note,), **task)
-    assert tried(second) == tried(first)[1:]
-    assert f"{len(tried(first))} patches tried for" in second.arguments["summary"]
-    note = Feedback(source="validation", text=f"gave up: {second.arguments['summary']}")
-    third = await house.run(Work.CHANGE, attempt=3, feedback=(note,), **task)
-    assert tried(third) == []
-    assert third.arguments["outcome"] == "gave_up"
+    text = "gave up: 200 patches tried for test_one.py::test_wish, none turned it green without breaking others"
+    note = Feedback(source="validation", text=text)
+    params = {"intent": "repair", "tests": ["test_one.py::test_wish"]}
+    run = await house.run(Work.CHANGE, attempt=2, feedback=(note,), params=params, scope=("/*.py",))
+    assert run.used("try_patch") == []
+    assert run.arguments["outcome"] == "gave_up"
+    assert "200 patches tried for test_one.py::test_wish" in run.arguments["summary"]
 
 
 async def test_tidying_breaks_a_hidden_re_export_and_the_second_attempt_gives_it_back(shop: House) -> None:
