@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agents.processes import start
 from ledger.store import Entry
 from workers import operations
 from workers.board import REFRESH_SECONDS, Snapshot, View, Watcher, answer_line
@@ -182,7 +183,7 @@ async def run_line(line: str) -> None:
     """
     plain = plain_environment()
     path = f"{Path(sys.executable).parent}{os.pathsep}{plain.get('PATH', os.defpath)}"
-    process = await asyncio.create_subprocess_exec(
+    process = await start(
         *("/bin/sh", "-c", line),
         env={**plain, "PATH": path},
         stdin=asyncio.subprocess.DEVNULL,

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from agents.processes import start
 from workers.console import CommandError
 
 ESCAPE = "docs/handbook.md"
@@ -55,7 +56,7 @@ async def git(folder: Path, *arguments: str) -> str:
     Raises:
         CommandError: It failed.
     """
-    process = await asyncio.create_subprocess_exec(
+    process = await start(
         "git", "-C", str(folder), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     out, error = await process.communicate()

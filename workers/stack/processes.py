@@ -14,6 +14,8 @@ from typing import IO, Final
 
 from pydantic import BaseModel, ConfigDict
 
+from agents.processes import start
+
 GUARD: Final = Path(__file__).with_name("_guard.py")
 LOG_LIMIT_BYTES: Final = 10_000_000
 POLL_S: Final = 0.02
@@ -76,7 +78,7 @@ async def launch(command: Command, log: Path) -> asyncio.subprocess.Process:
     user = "-" if command.user is None else f"{command.user[0]}:{command.user[1]}"
     guard = (sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), str(int(command.death_signal)), user)
     with open_log(log) as output:
-        return await asyncio.create_subprocess_exec(
+        return await start(
             *guard,
             *command.argv,
             stdin=asyncio.subprocess.DEVNULL,
@@ -84,7 +86,6 @@ async def launch(command: Command, log: Path) -> asyncio.subprocess.Process:
             stderr=output,
             env=dict(command.environment),
             cwd=command.cwd,
-            start_new_session=True,
         )
 
 
