@@ -14,6 +14,10 @@ from agents.offline.suspicion import imported_sources
 from agents.offline.wishes import Wishes
 from agents.scope import in_scope
 
+_GENERATED = r"(?i)@generated|\b(auto-?|automatically |file )generated\b|do not edit|don't change"
+_HEAD = 5
+"""Lines at the top of a file in which it may say that a program wrote it."""
+
 _GROUPS, _SUSPECT_FILES, _TESTS, _DEPTH = 5, 12, 40, 4
 
 
@@ -79,7 +83,21 @@ def _without_overlap(repairs: list[Repair]) -> list[Repair]:
 
 
 def find_lint(desk: Desk, facts: Facts) -> Steps[Lint]:
-    """All lint findings: by folder where they are too many for one answer, from the gate where lint cannot run."""
+    """All lint findings in files that people write."""
+    lint = yield from _all_lint(desk, facts)
+    if lint.findings:
+        call = Call("search", {"pattern": _GENERATED, "glob": "**/*.py", "limit": 500})
+        [found] = yield from desk.use_all("Which of these files did a program write? They are left alone.", [call])
+        generated = {match["path"] for match in found.get("matches", []) if match["line"] <= _HEAD}
+        kept = [finding for finding in lint.findings if finding["path"] not in generated]
+        if left := len(lint.findings) - len(kept):
+            facts.risks.append(f"{left} lint finding(s) in generated files are left alone: mend what writes them")
+        lint.findings = kept
+    return lint
+
+
+def _all_lint(desk: Desk, facts: Facts) -> Steps[Lint]:
+    """By folder where they are too many for one answer, from the gate where lint cannot run."""
     lint = yield from run_lint(desk, "I lint under the repository's own configuration.")
     if lint.truncated:
         parts = units.split(p for p in facts.files if is_source(p) and in_scope(facts.scope, p))
