@@ -1,0 +1,105 @@
+"""`make bench`: Syndic beside its peers on one machine in one run, as ratios. `make bench ARGS=--quick` takes a minute.
+
+Every row does the same task, five model turns and four tool steps, with a model that answers in its own process after a
+fixed time, on the same embedded Temporal, Postgres and Redis. Rows take turns; figures are medians over the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from bench.measuring import Measured, Plan, measure
+from bench.peers import ROWS, interpreter
+from bench.report import aligned, as_json, markdown, table, targets, targets_table
+from bench.restart import Restart, restart
+from tests.support.running import running
+
+RESULTS = Path(__file__).parent / "results.md"
+QUICK = Plan(rounds=1, tasks=20, in_flight=10, alone=3)
+KILLS = 3
+
+
+def main() -> None:
+    """Measure what was asked for, print it, and write `bench/results.md` where all of it was measured in full."""
+    asked = _arguments()
+    rows = [row for row in ROWS if not asked.rows or row.name in asked.rows]
+    for row in rows:
+        interpreter(row.requires)
+    given = {"rounds": asked.rounds, "tasks": asked.tasks, "in_flight": asked.in_flight}
+    plan = QUICK if asked.quick else Plan(**{name: value for name, value in given.items() if value is not None})
+    with TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder, running(Path(folder)) as stack:
+        try:
+            measured = measure(stack, rows, plan, _say)
+            kills = [] if asked.no_restart else _kills(stack, 1 if asked.quick else KILLS, plan.in_flight)
+        except BaseException:
+            for log in Path(folder).glob("row-*.log"):
+                sys.stderr.write(f"--- {log.name}\n" + log.read_text(errors="replace")[-3000:])
+            raise
+    _report(measured, {row.name: row.title for row in rows}, plan, kills, asked)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one small round: does it all still run?")
+    parser.add_argument("--rows", nargs="*", choices=[row.name for row in ROWS], default=[], help="default: all")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--tasks", type=int, help="of a group; the whole AgentTask does a part of them")
+    parser.add_argument("--in-flight", type=int, dest="in_flight")
+    parser.add_argument("--no-restart", action="store_true", help="do not kill workers")
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output instead of tables")
+    return parser.parse_args()
+
+
+def _kills(stack: Any, number: int, tasks: int) -> list[Restart]:
+    kills = [restart(stack, f"restart-{index}", tasks) for index in range(number)]
+    for kill in kills:
+        _say(f"restart: {kill}")
+    return kills
+
+
+def _report(measured: Measured, titles: dict[str, str], plan: Plan, kills: list[Restart], asked: Any) -> None:
+    restart_s = statistics.median(kill.seconds for kill in kills) if kills else None
+    found = targets(measured.samples, restart_s)
+    facts = {
+        "at": datetime.now(UTC).isoformat(timespec="minutes"), "cores": os.cpu_count(), "plan": vars(plan),
+        "load_before_rounds": [round(load, 1) for load in measured.load], "restarts": [vars(kill) for kill in kills],
+    }  # fmt: skip
+    if asked.json:
+        print(json.dumps(as_json(measured.samples, found, facts)))
+        return
+    tables = table(measured.samples, titles), targets_table(found)
+    print("\n" + "\n\n".join(aligned(lines) for lines in tables))
+    if not asked.quick and not asked.rows:
+        head = "# Results of the last `make bench`\n\nWritten by the run; what they mean is in `docs/benchmarks.md`."
+        RESULTS.write_text("\n\n".join([head, _words(facts), *map(markdown, tables)]) + "\n")
+        _say(f"written to {RESULTS}")
+
+
+def _words(facts: dict[str, Any]) -> str:
+    plan = facts["plan"]
+    kills = "; ".join(
+        f"{kill['seconds']:.1f} s ({kill['ready_s']:.1f} s start-up, {kill['in_doubt']} calls in doubt)"
+        for kill in facts["restarts"]
+    )
+    size = f"{plan['rounds']} rounds of {plan['tasks']} tasks, {plan['in_flight']} in flight"
+    load = ", ".join(map(str, facts["load_before_rounds"]))
+    return (
+        f"{facts['at']}, {facts['cores']} cores, medians of {size}; load before the rounds: {load}. "
+        f"Restarts with {plan['in_flight']} tasks under way: {kills or 'not measured'}."
+    )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
