@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -14,6 +15,9 @@ from ledger.store import Receipt
 from ledger.vocabulary import AgentState, Json, StepKind
 
 MAX_TEXT = 500
+PARTIAL_S = (0.25, 2.0)
+"""Seconds to the first event about an answer that is coming in, which then double up to the second number: a quick answer
+needs none, and many long ones must not crowd out the feed."""
 MAX_WAITING = 1000
 """Events that wait for a slow Redis; more are dropped, since the feed is only for watching."""
 DRAIN_S = 2.0
@@ -32,6 +36,10 @@ class Announcer:
         self._waiting: asyncio.Queue[dict[str, Json] | None] = asyncio.Queue(MAX_WAITING)
         self._publishing: asyncio.Task[None] | None = None
         self._state: AgentState | None = None
+        self._said = ""
+        self._characters = 0
+        self._wait_s = PARTIAL_S[0]
+        self._next = 0.0
 
     async def __aenter__(self) -> Announcer:
         self._publishing = asyncio.create_task(self._publish(), name="announcer")
@@ -52,8 +60,20 @@ class Announcer:
         """A step is about to be done for real."""
         state = AgentState.THINKING if key.kind is StepKind.MODEL else AgentState.EXECUTING
         self._beat(key.ordinal, f"{key.kind}:{key.name}")
+        self._said, self._characters, self._wait_s = "", 0, PARTIAL_S[0]
+        self._next = time.monotonic() + self._wait_s
         if key.kind is not StepKind.INPUT:
             self.state(state, key.name if state is AgentState.EXECUTING else "", ordinal=key.ordinal)
+
+    def hears(self, text: str) -> None:
+        """A model says something, which is not on the record yet; its last characters are told now and then."""
+        self._said = (self._said + text)[-MAX_TEXT:]
+        self._characters += len(text)
+        now = time.monotonic()
+        if now >= self._next and (said := self._said.strip()):
+            self._wait_s = min(2 * self._wait_s, PARTIAL_S[1])
+            self._next = now + self._wait_s
+            self.tell("thinking", said, partial=True, characters=self._characters)
 
     def ended(self, receipt: Receipt) -> None:
         """A step is committed."""

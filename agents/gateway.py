@@ -16,10 +16,12 @@ from typing import Any
 # LiteLLM reads this one variable while it is imported, and without it fetches its price list from the network.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
+import httpx
 import litellm
 import structlog
 from litellm.exceptions import BadRequestError
 from litellm.llms.custom_httpx.async_client_cleanup import close_litellm_async_clients
+from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, http2_enabled
 from litellm.llms.custom_llm import CustomLLM
 from litellm.types.utils import Choices, Message, ModelResponse
 from litellm.types.utils import Usage as BilledUsage
@@ -29,10 +31,11 @@ from agents.failover import FailedCallError, Failover, Saw
 from agents.health import Health, LocalHealth
 from agents.model_failures import Fault, Trouble, trouble_of
 from agents.model_keys import Access, KeySource, Wanted
-from agents.models import Lost, ModelAnswer, ModelRequest, ToolCall
+from agents.models import Lost, ModelAnswer, ModelRequest, ToolCall, listener
 from agents.pricing import Price, dearest_price, prompt_tokens_bound
 from agents.roles import OFFLINE_MODEL
-from agents.tracing import describe_answer, model_span
+from agents.tracing import describe_answer, describe_stream, model_span
+from agents.wire import Exchange, Wire, exchanging
 from ledger.vocabulary import Json, Usage
 
 log = structlog.get_logger(__name__)
@@ -54,8 +57,11 @@ class Gateway:
         timeout: timedelta = CALL_TIMEOUT,
         health: Health | None = None,
         saw: Saw | None = None,
+        stream: bool = True,
     ) -> None:
         self._keys = keys
+        self._stream = stream
+        self._whole_only: set[str] = set()
         self._health = health or LocalHealth()
         self._saw = saw
         self._prices = dict(prices or {})
@@ -110,15 +116,21 @@ class Gateway:
 
     async def _ask(self, model: str, request: ModelRequest) -> ModelAnswer:
         access = Access() if model == OFFLINE_MODEL else await self._keys.access(_wanted(model))
+        exchange = Exchange(self._stream and model not in self._whole_only, listener.get())
         try:
             async with asyncio.timeout(self._timeout.total_seconds()):
-                response = await litellm.acompletion(**self._arguments(model, request, access))
+                with exchanging(exchange):
+                    response = await litellm.acompletion(**self._arguments(model, request, access))
             return self._answer(model, response)
         except (ModelError, FailedCallError):
             raise
         except Exception as error:
             # LiteLLM documents no common base for what its providers raise; the one place that sorts it is here.
             trouble = trouble_of(error, model, access.api_key)
+        finally:
+            describe_stream(model, exchange.first_chunk_s)
+            if exchange.whole_only:
+                self._whole_only.add(model)
         if trouble.fault is Fault.KEY_REFUSED:
             self._keys.refused()
         raise FailedCallError(trouble)
@@ -202,12 +214,32 @@ def _configure() -> None:
     litellm.suppress_debug_info = True
     # aiohttp sessions outlive their loop noisily; httpx closes with `close`.
     litellm.disable_aiohttp_transport = True
+    # Both of the library's ways to an HTTP client of its own, for OpenAI's SDK and for all others, ask here for a transport.
+    handler: Any = AsyncHTTPHandler  # typed for transports of its own only
+    handler.create_async_transport = staticmethod(_transport)
+    handler.create_httpx_proxy_mounts = staticmethod(_proxies)
     with warnings.catch_warnings():
         # LiteLLM builds its models on first use, and pydantic has something to say about them.
         warnings.simplefilter("ignore")
         ModelResponse()
     if not any(item["provider"] == _OFFLINE_PROVIDER for item in litellm.custom_provider_map):
         litellm.custom_provider_map.append({"provider": _OFFLINE_PROVIDER, "custom_handler": OfflineProvider()})
+
+
+_library_transport: Any = AsyncHTTPHandler.create_async_transport
+_library_proxies: Any = AsyncHTTPHandler.create_httpx_proxy_mounts
+
+
+def _transport(ssl_context: Any = None, ssl_verify: bool | None = None, shared_session: Any = None) -> Wire:
+    inner = _library_transport(ssl_context, ssl_verify, shared_session)  # None unless it is told something special
+    verify = ssl_context or (True if ssl_verify is None else ssl_verify)
+    return Wire(inner or httpx.AsyncHTTPTransport(verify=verify, http2=http2_enabled()))
+
+
+def _proxies(transport: Wire, verify: Any, cert: Any) -> Mapping[str, Wire | None]:
+    """httpx leaves the environment's proxies out where it is given a transport; so the library adds them, and so do we."""
+    mounts = _library_proxies(transport.inner, verify=verify, cert=cert) or {}
+    return {pattern: mount and Wire(mount) for pattern, mount in mounts.items()}
 
 
 def _wanted(model: str) -> Wanted:

@@ -44,7 +44,11 @@ REQUEST_BOUND = frozenset({Fault.CONTEXT_TOO_LONG, Fault.FILTERED, Fault.UNKNOWN
 """This model cannot serve this request, now or later; another one may."""
 
 _NEVER_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"})
-_CUT = frozenset({"ReadError", "WriteError", "CloseError", "RemoteProtocolError", "ServerDisconnectedError"})
+_OWN = frozenset({"StreamCutError", "StreamGarbledError"})
+"""Raised below the library, which then says less in its own words."""
+_CUT = frozenset(
+    {"ReadError", "WriteError", "CloseError", "RemoteProtocolError", "ServerDisconnectedError", "StreamCutError"}
+)
 _BY_CLASS = {
     "ContextWindowExceededError": Fault.CONTEXT_TOO_LONG,
     "ContentPolicyViolationError": Fault.FILTERED,
@@ -87,11 +91,12 @@ class Trouble:
 
 def trouble_of(error: Exception, model: str, secret: str | None = None) -> Trouble:
     """Sort what LiteLLM raised."""
+    own = next((cause for cause in _causes(error) if type(cause).__name__ in _OWN), error)
     # LiteLLM pastes tracebacks into some messages.
-    reason = " ".join(str(error).partition("Traceback (most recent call last)")[0].split())
+    reason = " ".join(str(own).partition("Traceback (most recent call last)")[0].split())
     if secret:
         reason = reason.replace(secret, "[secret]")
-    text = f"{model}: {type(error).__name__}: {reason}"[:MAX_TEXT]
+    text = f"{model}: {type(own).__name__}: {reason}"[:MAX_TEXT]
     return Trouble(_fault_of(error, reason), text, retry_after=_retry_after(error))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from decimal import Decimal
 from typing import Protocol
 
@@ -38,6 +40,22 @@ class ModelAnswer(Record):
 
 Lost = Callable[[Sequence[str]], Awaitable[None]]
 """Told, before the rest of the chain is asked, that a call may stand on the bill without an answer."""
+
+Heard = Callable[[str], None]
+"""Told an answer's text bit by bit while it comes; what is told is for watching, and may belong to a call that fails."""
+
+listener: ContextVar[Heard | None] = ContextVar("listener", default=None)
+"""Who hears what models say; ambient as a trace is, because nothing of an answer depends on it."""
+
+
+@contextmanager
+def hearing(heard: Heard) -> Iterator[None]:
+    """Hear what is said to calls within the block, and in tasks that it starts."""
+    token = listener.set(heard)
+    try:
+        yield
+    finally:
+        listener.reset(token)
 
 
 class Models(Protocol):

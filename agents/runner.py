@@ -21,7 +21,7 @@ from agents.layout import Layout
 from agents.leases import HeldLease
 from agents.mailbox import Mailbox
 from agents.model_choice import Choices
-from agents.models import Models
+from agents.models import Models, hearing
 from agents.opening import ASSIGNMENT, Opening, load_baseline, read_opening
 from agents.policy import Policy
 from agents.receipts import Pen
@@ -125,7 +125,8 @@ class _Run:
             steps = await self._steps(place)
             await self._started(steps)
             try:
-                ending = await self._work(steps, place, scratch)
+                with hearing(self._announcer.hears):
+                    ending = await self._work(steps, place, scratch)
             except (HaltedError, RunStoppedError) as error:
                 ending = Ending(kind=OutcomeKind.PAUSED, summary=str(error))
             except OverBudgetError as error:

@@ -18,6 +18,9 @@ _tokens = _meter.create_counter("gen_ai.client.token.usage", "{token}", "Tokens 
 _cost = _meter.create_counter("syndic.model.cost", "{USD}", "What model calls cost, in US dollars.")
 _calls = _meter.create_counter("syndic.model.calls", "{call}", "Model calls that were answered.")
 _duration = _meter.create_histogram("gen_ai.client.operation.duration", "s", "How long a model took to answer.")
+_first_chunk = _meter.create_histogram(
+    "gen_ai.client.operation.time_to_first_chunk", "s", "How long a streamed answer's beginning took."
+)
 
 
 @contextmanager
@@ -58,6 +61,14 @@ def describe_answer(span: Span, answer: ModelAnswer) -> None:
     _tokens.add(answer.usage.completion_tokens, {**labels, "gen_ai.token.type": "output"})
     _cost.add(float(answer.cost_usd), labels)
     _calls.add(1, labels)
+
+
+def describe_stream(model: str, first_chunk_s: float | None) -> None:
+    """That the answer came as a stream and when it began, on the current call's span and in the metrics."""
+    if first_chunk_s is not None:
+        told = {"gen_ai.request.stream": True, "gen_ai.response.time_to_first_chunk": first_chunk_s}
+        trace.get_current_span().set_attributes(told)
+        _first_chunk.record(first_chunk_s, _labels(model))
 
 
 def _labels(model: str) -> dict[str, str]:

@@ -7,7 +7,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agents.rehearsal.script import Fault
-from agents.rehearsal.wire import LABEL, Asked, BadRequestError, Billed, Call, Chat, Reply, event, listed, pieces
+from agents.rehearsal.wire import (
+    BROKEN,
+    LABEL,
+    Asked,
+    BadRequestError,
+    Billed,
+    Call,
+    Chat,
+    Reply,
+    event,
+    listed,
+    pieces,
+)
 
 _FAULTS: dict[Fault, tuple[int, str]] = {
     Fault.RATE_LIMIT: (429, "rate_limit_error"),
@@ -57,7 +69,8 @@ class Messages:
 
     def streamed(self, asked: Asked, reply: Reply) -> Iterator[bytes]:
         """The answer as server-sent events."""
-        begun = {"stop_reason": None, "usage": _usage(reply.billed) | {"output_tokens": 1}}
+        usage = _usage(reply.billed) | {"output_tokens": 1} if asked.stream_usage else None
+        begun = {"stop_reason": None, "usage": usage}
         start = _frame(asked, reply) | {"content": [], "stop_sequence": None, **begun}
         yield _event("message_start", message=start)
         for index, (block, deltas) in enumerate(_streamed_blocks(reply)):
@@ -66,8 +79,13 @@ class Messages:
                 yield _event("content_block_delta", index=index, delta=delta)
             yield _event("content_block_stop", index=index)
         stop = {"stop_reason": _stop(reply), "stop_sequence": None}
-        yield _event("message_delta", delta=stop, usage={"output_tokens": reply.billed.completion})
+        billed = {"usage": {"output_tokens": reply.billed.completion}} if asked.stream_usage else {}
+        yield _event("message_delta", delta=stop, **billed)
         yield _event("message_stop")
+
+    def broken(self) -> bytes:
+        """The event by which a stream says that its provider failed."""
+        return event(self.refused(529, Fault.OVERLOADED, BROKEN), "error")
 
     def refused(self, status: int, fault: Fault | None, message: str) -> dict[str, Any]:
         """The body of a failure."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agents.rehearsal.script import Fault
-from agents.rehearsal.wire import LABEL, Asked, BadRequestError, Billed, Call, Reply, event, listed, pieces
+from agents.rehearsal.wire import BROKEN, LABEL, Asked, BadRequestError, Billed, Call, Reply, event, listed, pieces
 
 _FAULTS: dict[Fault, tuple[int, str, str | None]] = {
     Fault.RATE_LIMIT: (429, "requests", "rate_limit_exceeded"),
@@ -73,6 +73,10 @@ class ChatCompletions:
         if asked.stream_usage:
             yield event(frame | {"choices": [], "usage": _usage(reply.billed)})
         yield b"data: [DONE]\n\n"
+
+    def broken(self) -> bytes:
+        """The event by which a stream says that its provider failed."""
+        return event(self.refused(500, None, BROKEN))
 
     def refused(self, status: int, fault: Fault | None, message: str) -> dict[str, Any]:
         """The body of a failure."""

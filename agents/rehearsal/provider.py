@@ -43,7 +43,7 @@ class Provider:
         due: list[Rule] = []
         with self._lock:
             for index, rule in enumerate(self.rehearsal.rules):
-                if rule.fits(asked.model, asked.api, asked.last, asked.turn):
+                if rule.fits(asked.model, asked.api, asked.last, asked.turn, asked.stream):
                     self._fitting[index] += 1
                     if rule.is_due(self._fitting[index], self._chances.random()):
                         due.append(rule)

@@ -33,6 +33,18 @@ class Mistake(StrEnum):
     UNKNOWN_TOOL = "unknown_tool"
 
 
+class Break(StrEnum):
+    """What becomes of a stream that goes wrong in its middle. Each is billed."""
+
+    CUT = "cut"
+    END = "end"
+    """It ends as if it were complete."""
+    GARBAGE = "garbage"
+    """What follows is no event."""
+    ERROR = "error"
+    """The provider says that it failed, in its protocol's words."""
+
+
 class Said(Brief):
     """A tool call; `arguments` as text go out exactly as they are."""
 
@@ -75,6 +87,8 @@ class Rule(Brief):
     """Text of the last message."""
     turn: int | None = Field(default=None, ge=0)
     """How many answers the conversation holds already."""
+    stream: bool | None = None
+    """Whether the answer is asked for as a stream."""
     calls: tuple[int, ...] = ()
     every: int | None = Field(default=None, ge=1)
     after: int = Field(default=0, ge=0)
@@ -93,19 +107,26 @@ class Rule(Brief):
     """Seconds until the first byte, in place of the script's."""
     cut_after_bytes: int | None = Field(default=None, ge=0)
     """The connection breaks after so much of the answer's body."""
+    then: Break = Break.CUT
+    """How a stream goes on after `cut_after_bytes`."""
+    whole: bool = False
+    """Answer in one piece though a stream is asked for."""
+    no_usage: bool = False
+    """A stream says nothing of what it used."""
     garbage: bool = False
     """The body is no JSON."""
     wrong_arguments: Mistake | None = None
     finish_reason: Literal["stop", "length", "tool_calls", "content_filter"] | None = None
     bill: Bill | None = None
 
-    def fits(self, model: str, api: str, last: str, turn: int) -> bool:
+    def fits(self, model: str, api: str, last: str, turn: int, stream: bool = False) -> bool:
         """Whether the request itself is one that the rule is about."""
         return (
             fnmatchcase(model, self.model)
             and self.api in (None, api)
             and (self.contains is None or self.contains in last)
             and self.turn in (None, turn)
+            and self.stream in (None, stream)
         )
 
     def is_due(self, number: int, chance: float) -> bool:

@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from agents.rehearsal.anthropic import Messages
 from agents.rehearsal.openai import ChatCompletions
 from agents.rehearsal.provider import Provider
-from agents.rehearsal.script import Fault, Rule
+from agents.rehearsal.script import Break, Fault, Rule
 from agents.rehearsal.wire import LABEL, Asked, BadRequestError, Reply, Speech
 
 _PATHS: dict[str, Speech] = {"/chat/completions": ChatCompletions(), "/messages": Messages()}
 _GARBAGE = b"<html><body>502 upstream went away</body></html>"
+_AFTERWARDS: dict[Break, Callable[[Speech], bytes]] = {
+    Break.CUT: lambda _: b"",
+    Break.END: lambda _: b"",
+    Break.GARBAGE: lambda _: b"data: {<html>\n\n",
+    Break.ERROR: lambda speech: speech.broken(),
+}
 _MESSAGES = {
     Fault.RATE_LIMIT: "Rate limit reached for requests.",
     Fault.OVERLOADED: "The engine is currently overloaded, please try again later.",
@@ -90,8 +97,9 @@ class _Handler(BaseHTTPRequestHandler):
             if rule.garbage:
                 provider.spoiled("garbage")
                 self._whole(_GARBAGE, None, "text/html")
-            elif asked.stream:
-                self._stream(speech.streamed(asked, reply), rule)
+            elif asked.stream and not rule.whole:
+                told = replace(asked, stream_usage=asked.stream_usage and not rule.no_usage)
+                self._stream(speech.streamed(told, reply), rule, speech)
             else:
                 body = json.dumps(speech.whole(asked, reply), ensure_ascii=False).encode("utf-8", "backslashreplace")
                 self._cost(asked, reply)
@@ -121,25 +129,27 @@ class _Handler(BaseHTTPRequestHandler):
         if cut is not None:
             self._break()
 
-    def _stream(self, events: Iterable[bytes], rule: Rule) -> None:
-        """Chunked; a stream that is cut ends without its last chunk."""
+    def _stream(self, events: Iterable[bytes], rule: Rule, speech: Speech) -> None:
+        """Chunked; a stream that is cut ends without its last chunk, and one that goes on wrongly does so after an event."""
         self._head(200, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
         left = rule.cut_after_bytes
         for data in events:
-            sent = data if left is None else data[:left]
-            if sent:
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(sent), sent))
-                self.wfile.flush()
-            if left is not None:
-                left -= len(sent)
-                if left <= 0:
-                    self._break()
-                    return
-        self.wfile.write(b"0\r\n\r\n")
-        self.wfile.flush()
+            self._chunk(data[:left] if rule.then is Break.CUT else data)
+            if left is not None and (left := left - len(data)) <= 0:
+                self._break(rule.then.value)
+                self._chunk(_AFTERWARDS[rule.then](speech))
+                break
+        if left is None or left > 0 or rule.then is not Break.CUT:
+            self.wfile.write(b"0\r\n\r\n")
+            self.wfile.flush()
 
-    def _break(self) -> None:
-        self._own.provider.spoiled("cut")
+    def _chunk(self, sent: bytes) -> None:
+        if sent:
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(sent), sent))
+            self.wfile.flush()
+
+    def _break(self, how: str = "cut") -> None:
+        self._own.provider.spoiled(how)
         self.close_connection = True
 
     _extra: dict[str, str] = {}

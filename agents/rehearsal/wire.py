@@ -15,6 +15,8 @@ Chat = dict[str, Any]
 LABEL = "rehearsal: synthetic prices"
 """Stands in every answer, so that nobody takes its bill for a real one."""
 
+BROKEN = "The server had an error in the middle of its answer."
+
 
 class BadRequestError(Exception):
     """The request is not what the protocol asks for."""
@@ -85,6 +87,10 @@ class Speech(Protocol):
 
     def whole(self, asked: Asked, reply: Reply) -> dict[str, Any]: ...
     def streamed(self, asked: Asked, reply: Reply) -> Iterator[bytes]: ...
+    def broken(self) -> bytes:
+        """The event by which a stream says that its provider failed."""
+        ...
+
     def refused(self, status: int, fault: Fault | None, message: str) -> dict[str, Any]: ...
     def status(self, fault: Fault) -> int: ...
 
