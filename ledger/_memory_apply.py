@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
-from ledger._memory_state import Attempt, KeptStep, State, StepKey, Thread
+from ledger._memory_state import NOTHING, Amount, Attempt, KeptStep, State, StepKey, Thread
 from ledger._wire import Prepared
 from ledger.chain import compact, decimal_text
 from ledger.errors import KeyConflictError
 from ledger.events import BudgetViolated, LateAnswer
-from ledger.store import Intent, ItemResult, ItemStatus, NewEntry, Receipt, Step
-from ledger.vocabulary import StepKind, StepStatus
+from ledger.store import Budget, Intent, ItemResult, ItemStatus, NewEntry, Receipt, Step
+from ledger.vocabulary import Exceeded, StepKind, StepStatus
 
 
 def _answer(status: ItemStatus, detail: str | None = None) -> ItemResult:
@@ -46,7 +46,7 @@ def apply_one(state: State, prepared: Prepared, now: datetime) -> ItemResult:
     if item.ordinal < 0 or item.sub < 0:
         return _answer(ItemStatus.INVALID, "an ordinal is never negative")
     if isinstance(item, Intent):
-        return _apply_intent(state, item, prepared.amount, thread, now)
+        return _apply_intent(state, item, Amount(prepared.amount, prepared.tokens), thread, now)
     try:
         if item.kind is StepKind.MODEL:
             return _apply_model_receipt(state, item, prepared, thread, now)
@@ -55,7 +55,7 @@ def apply_one(state: State, prepared: Prepared, now: datetime) -> ItemResult:
         return _answer(ItemStatus.INVALID, str(error))
 
 
-def _apply_intent(state: State, item: Intent, bound: Decimal, thread: Thread, now: datetime) -> ItemResult:
+def _apply_intent(state: State, item: Intent, bound: Amount, thread: Thread, now: datetime) -> ItemResult:
     key = (item.thread, item.ordinal, item.sub)
     kept, attempts = state.steps.get(key), state.attempts.setdefault(key, [])
     if item.epoch != thread.epoch:
@@ -76,7 +76,7 @@ def _apply_intent(state: State, item: Intent, bound: Decimal, thread: Thread, no
     refusal = _refused_by_budget(state, thread, bound)
     if refusal:
         return refusal
-    state.change_budgets(thread.path, reserved=bound, spent=Decimal(0))
+    state.change_budgets(thread.path, reserved=bound)
     kept = state.steps[key] = KeptStep(_reserved_step(item, kept, now))
     attempts.append(
         Attempt(*key, kept.step.attempt, item.epoch, item.name, item.request_digest, bound, item.worker, now)
@@ -100,7 +100,7 @@ def _reserved_step(item: Intent, before: KeptStep | None, now: datetime) -> Step
     )
 
 
-def _refused_by_budget(state: State, thread: Thread, bound: Decimal) -> ItemResult | None:
+def _refused_by_budget(state: State, thread: Thread, bound: Amount) -> ItemResult | None:
     nodes = [state.budgets[scope] for scope in thread.path if scope in state.budgets]
     for node in nodes:
         if node.violated:
@@ -109,15 +109,22 @@ def _refused_by_budget(state: State, thread: Thread, bound: Decimal) -> ItemResu
             )
     if len(nodes) < len(thread.path):
         return _answer(ItemStatus.INVALID, f"there is no budget of scope {thread.info.budget_scope}")
-    for node in nodes:
-        if node.limit_usd is not None and node.reserved_usd + node.spent_usd + bound > node.limit_usd:
-            limit, spent, reserved, asked = map(
-                decimal_text, (node.limit_usd, node.spent_usd, node.reserved_usd, bound)
-            )
-            return _answer(
-                ItemStatus.OVER_BUDGET,
-                f"budget {node.scope}: limit {limit} USD, spent {spent}, reserved {reserved}, asked for {asked}",
-            )
+    return next((refusal for node in nodes if (refusal := _over(node, bound))), None)
+
+
+def _over(node: Budget, bound: Amount) -> ItemResult | None:
+    if node.limit_usd is not None and node.reserved_usd + node.spent_usd + bound.usd > node.limit_usd:
+        limit, spent, reserved, asked = map(
+            decimal_text, (node.limit_usd, node.spent_usd, node.reserved_usd, bound.usd)
+        )
+        detail = f"budget {node.scope}: limit {limit} USD, spent {spent}, reserved {reserved}, asked for {asked}"
+        return ItemResult(status=ItemStatus.OVER_BUDGET, detail=detail, exceeded=Exceeded.USD)
+    if node.limit_tokens is not None and node.reserved_tokens + node.spent_tokens + bound.tokens > node.limit_tokens:
+        detail = (
+            f"budget {node.scope}: limit {node.limit_tokens} tokens, spent {node.spent_tokens}, "
+            f"reserved {node.reserved_tokens}, asked for {bound.tokens}"
+        )
+        return ItemResult(status=ItemStatus.OVER_BUDGET, detail=detail, exceeded=Exceeded.TOKENS)
     return None
 
 
@@ -154,7 +161,7 @@ def _apply_model_receipt(state: State, item: Receipt, prepared: Prepared, thread
     written = not answered and (item.status is StepStatus.DONE or kept.step.attempt == attempt.attempt)
     if written:
         state.check_keys(item.entries)
-    _settle(state, item, prepared.amount, thread, attempt, now)
+    _settle(state, item, Amount(prepared.amount, prepared.tokens), thread, attempt, now)
     if late or answered:
         used = written and item.status is StepStatus.DONE
         _append_own(state, thread, attempt, _late_answer(attempt, prepared.amount, used=used), now)
@@ -186,18 +193,33 @@ def _unasked(item: Receipt, thread: Thread, kept: KeptStep | None) -> ItemResult
     return _answer(ItemStatus.INVALID, "no intent came before this receipt")
 
 
-def _settle(state: State, item: Receipt, cost: Decimal, thread: Thread, attempt: Attempt, now: datetime) -> None:
-    charged = attempt.bound if attempt.state is StepStatus.IN_DOUBT else Decimal(0)
-    attempt.state, attempt.cost, attempt.model, attempt.usage = item.status, cost, item.model, item.usage
-    scope = thread.info.budget_scope
-    violated = scope if cost > attempt.bound else None
-    state.change_budgets(thread.path, reserved=charged - attempt.bound, spent=cost - charged, violated=violated)
-    if violated:
-        event = BudgetViolated(
-            scope=scope, thread=attempt.thread, ordinal=attempt.ordinal, bound_usd=attempt.bound, cost_usd=cost
-        )
+def _settle(state: State, item: Receipt, bill: Amount, thread: Thread, attempt: Attempt, now: datetime) -> None:
+    charged = attempt.bound if attempt.state is StepStatus.IN_DOUBT else NOTHING
+    attempt.state, attempt.cost, attempt.model, attempt.usage = item.status, bill.usd, item.model, item.usage
+    event = _violation(state, thread, attempt, bill)
+    violated = event and event.scope
+    state.change_budgets(thread.path, reserved=charged - attempt.bound, spent=bill - charged, violated=violated)
+    if event:
         _append_own(state, thread, attempt, event, now)
     state.note_soft_limit(thread, now)
+
+
+def _violation(state: State, thread: Thread, attempt: Attempt, bill: Amount) -> BudgetViolated | None:
+    """What a bill above its reservation leaves on the record; tokens matter where they are limited."""
+    over_tokens = bill.tokens > attempt.bound.tokens and any(
+        state.budgets[scope].limit_tokens is not None for scope in thread.path
+    )
+    if bill.usd <= attempt.bound.usd and not over_tokens:
+        return None
+    return BudgetViolated(
+        scope=thread.info.budget_scope,
+        thread=attempt.thread,
+        ordinal=attempt.ordinal,
+        bound_usd=attempt.bound.usd,
+        cost_usd=bill.usd,
+        bound_tokens=attempt.bound.tokens if over_tokens else None,
+        tokens=bill.tokens if over_tokens else None,
+    )
 
 
 def _late_answer(attempt: Attempt, cost: Decimal, *, used: bool) -> LateAnswer:
@@ -208,7 +230,7 @@ def _append_own(
     state: State, thread: Thread, attempt: Attempt, event: BudgetViolated | LateAnswer, now: datetime
 ) -> None:
     key = f"{event.kind}:{attempt.thread}:{attempt.ordinal}.{attempt.sub}:{attempt.attempt}"
-    entry = NewEntry(project=thread.info.project, key=key, kind=event.kind, body=event.model_dump())
+    entry = NewEntry(project=thread.info.project, key=key, kind=event.kind, body=event.model_dump(exclude_none=True))
     state.append(entry, now)
 
 

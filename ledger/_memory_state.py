@@ -36,6 +36,20 @@ class Thread:
         return sorted(set(named), key=lambda subject: (len(subject), subject))
 
 
+@dataclass(frozen=True)
+class Amount:
+    """Dollars and tokens, which are reserved, charged and given back together."""
+
+    usd: Decimal = Decimal(0)
+    tokens: int = 0
+
+    def __sub__(self, other: Amount) -> Amount:
+        return Amount(self.usd - other.usd, self.tokens - other.tokens)
+
+
+NOTHING = Amount()
+
+
 @dataclass
 class Attempt:
     thread: str
@@ -45,7 +59,7 @@ class Attempt:
     epoch: int
     name: str
     request_digest: str
-    bound: Decimal
+    bound: Amount
     worker: str
     asked_at: datetime
     state: StepStatus = StepStatus.RESERVED
@@ -134,32 +148,39 @@ class State:
         return row and f"{row.subject} is {row.standing}: {row.reason}"
 
     def change_budgets(
-        self, path: Sequence[str], *, reserved: Decimal, spent: Decimal, violated: str | None = None
+        self, path: Sequence[str], *, reserved: Amount, spent: Amount = NOTHING, violated: str | None = None
     ) -> None:
         """Add to a scope and all its ancestors."""
         for scope in path:
             node = self.budgets[scope]
             self.budgets[scope] = node.model_copy(
                 update={
-                    "reserved_usd": node.reserved_usd + reserved,
-                    "spent_usd": node.spent_usd + spent,
+                    "reserved_usd": node.reserved_usd + reserved.usd,
+                    "spent_usd": node.spent_usd + spent.usd,
+                    "reserved_tokens": node.reserved_tokens + reserved.tokens,
+                    "spent_tokens": node.spent_tokens + spent.tokens,
                     "violated": node.violated or scope == violated,
                 }
             )
 
     def note_soft_limit(self, thread: Thread, now: datetime) -> None:
-        """One entry for each scope and limit of which 80 % are spent."""
+        """One entry for each scope and limit, of dollars or tokens, of which 80 % are spent."""
         for node in (self.budgets[scope] for scope in thread.path):
             if node.limit_usd is not None and is_low(node.spent_usd, node.limit_usd):
                 event = BudgetLow(scope=node.scope, limit_usd=node.limit_usd, percent=SOFT_LIMIT_PERCENT)
-                key = f"{event.kind}:{node.scope}:{decimal_text(node.limit_usd)}"
-                entry = NewEntry(project=thread.info.project, key=key, kind=event.kind, body=event.model_dump())
-                self.append(entry, now)
+                self._note_low(thread, event, decimal_text(node.limit_usd), now)
+            if is_low(node.spent_tokens, node.limit_tokens):
+                event = BudgetLow(scope=node.scope, limit_tokens=node.limit_tokens, percent=SOFT_LIMIT_PERCENT)
+                self._note_low(thread, event, f"{node.limit_tokens} tokens", now)
+
+    def _note_low(self, thread: Thread, event: BudgetLow, limit: str, now: datetime) -> None:
+        key, body = f"{event.kind}:{event.scope}:{limit}", event.model_dump(exclude_none=True)
+        self.append(NewEntry(project=thread.info.project, key=key, kind=event.kind, body=body), now)
 
     def charge_doubt(self, attempt: Attempt) -> None:
         """Nobody knows whether it was billed, so it counts as spent until the truth is known."""
         attempt.state = StepStatus.IN_DOUBT
-        self.change_budgets(self.threads[attempt.thread].path, reserved=-attempt.bound, spent=attempt.bound)
+        self.change_budgets(self.threads[attempt.thread].path, reserved=NOTHING - attempt.bound, spent=attempt.bound)
 
     def doubt(self, thread: str) -> int:
         """What was asked and never answered is charged; returns how many."""

@@ -89,5 +89,5 @@ def _settled(attempts: Sequence[Attempt]) -> int:
 
 
 def _cost(attempts: Sequence[Attempt]) -> Decimal:
-    charged = (one.bound if one.state is StepStatus.IN_DOUBT else one.cost for one in attempts)
+    charged = (one.bound.usd if one.state is StepStatus.IN_DOUBT else one.cost for one in attempts)
     return Decimal(decimal_text(sum(charged, Decimal(0))))

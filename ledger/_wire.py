@@ -20,6 +20,7 @@ from ledger.vocabulary import Json, StepStatus
 
 PLACES = Decimal("0.000000001")
 MOST = Decimal(10**9 - 1)
+MOST_TOKENS = 10**15
 _UNFIT = re.compile(r"(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])")
 
 
@@ -30,6 +31,8 @@ class Prepared:
     item: Item
     amount: Decimal
     """Bound of an intent, cost of a receipt, in the database's places."""
+    tokens: int
+    """Of the same."""
     result: str
     payloads: tuple[str, ...]
     """Of the receipt's entries."""
@@ -56,7 +59,10 @@ def prepare(item: Item, now: datetime) -> Prepared:
     """
     if isinstance(item, Intent):
         bound = money(item.bound_usd, up=True)
-        return Prepared(item, bound, "null", (), _text({**_head(item), "item": "intent", "bound_usd": str(bound)}))
+        if not 0 <= item.bound_tokens < MOST_TOKENS:
+            raise ValueError(f"{item.bound_tokens} is no number of tokens between 0 and {MOST_TOKENS}")
+        wire = {**_head(item), "item": "intent", "bound_usd": str(bound), "bound_tokens": item.bound_tokens}
+        return Prepared(item, bound, item.bound_tokens, "null", (), _text(wire))
     return _prepare_receipt(item, now)
 
 
@@ -83,7 +89,8 @@ def _prepare_receipt(item: Receipt, now: datetime) -> Prepared:
         wire["outbox"] = [_message(message) for message in item.outbox]
     if item.acknowledged:
         wire["acknowledged"] = item.acknowledged
-    return Prepared(item, cost, result, payloads, _text(wire))
+    tokens = item.usage.tokens if item.usage else 0
+    return Prepared(item, cost, tokens, result, payloads, _text(wire))
 
 
 def _head(item: Item) -> dict[str, Json]:
@@ -159,6 +166,6 @@ def answer_of(wire: dict[str, Any], prepared: Prepared) -> ItemResult:
     status = ItemStatus(wire["status"])
     step = wire.get("step")
     if step is None:
-        return ItemResult(status=status, detail=wire.get("detail"))
+        return ItemResult(status=status, detail=wire.get("detail"), exceeded=wire.get("exceeded"))
     written = status is ItemStatus.OK and isinstance(prepared.item, Receipt) and step["result"] is None
     return ItemResult(status=status, step=step_of(step, prepared.result if written else None))

@@ -28,6 +28,7 @@ class ProjectOpened(Event):
     mode: str
     autonomy: str
     budget_usd: Decimal
+    budget_tokens: int | None = None
 
 
 class TargetPrepared(Event):
@@ -184,6 +185,7 @@ class BudgetChanged(Event):
     scope: str
     limit_usd: Decimal | None
     raised: bool
+    limit_tokens: int | None = None
 
 
 class BudgetViolated(Event):
@@ -193,14 +195,18 @@ class BudgetViolated(Event):
     ordinal: int
     bound_usd: Decimal
     cost_usd: Decimal
+    bound_tokens: int | None = None
+    """Given, with `tokens`, where more of them were billed than were reserved."""
+    tokens: int | None = None
 
 
 class BudgetLow(Event):
-    """The soft limit: this share of a scope's limit is spent. Written once for each scope and limit."""
+    """The soft limit: this share of a scope's limit, of dollars or of tokens, is spent. Once for each scope and limit."""
 
     kind = "budget_low"
     scope: str
-    limit_usd: Decimal
+    limit_usd: Decimal | None = None
+    limit_tokens: int | None = None
     percent: int
 
 
@@ -246,6 +252,8 @@ class TaskFinished(Event):
     commit: str | None = None
     documents: dict[str, str] = {}
     """Artifact digests by name."""
+    agent: str | None = None
+    """Who ended it; absent in entries of earlier builds."""
 
 
 class MergePrepared(Event):

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from ledger._memory_apply import apply_one
 from ledger._memory_state import Attempt, State, Thread
+from ledger._memory_teamwork import MemoryTeamwork, Tables
 from ledger._memory_usage import cost_rows, usage_rows
 from ledger._wire import entries_text, messages_text, money, prepare
 from ledger.chain import compact
@@ -42,12 +43,13 @@ from ledger.store import (
 from ledger.vocabulary import Standing, StepKind, StepStatus
 
 
-class MemoryStore:
+class MemoryStore(MemoryTeamwork):
     """Keeps `ledger.store.Store` for as long as the process lives."""
 
     def __init__(self, clock: Clock = utc_now) -> None:
         self._clock = clock
         self._state = State()
+        self._team = Tables()
 
     async def record(self, entries: Sequence[NewEntry]) -> list[Entry]:
         now = self._clock()
@@ -141,7 +143,7 @@ class MemoryStore:
                 name=attempt.name,
                 request_digest=attempt.request_digest,
                 status=StepStatus.IN_DOUBT,
-                cost_usd=attempt.bound,
+                cost_usd=attempt.bound.usd,
                 worker=attempt.worker,
                 epoch=attempt.epoch,
                 attempt=attempt.attempt,
@@ -154,21 +156,23 @@ class MemoryStore:
     def _project_of(self, attempt: Attempt) -> str:
         return self._state.threads[attempt.thread].info.project
 
-    async def open_budget(self, scope: str, limit_usd: Decimal | None) -> Budget:
+    async def open_budget(self, scope: str, limit_usd: Decimal | None, limit_tokens: int | None = None) -> Budget:
         parts = scope.split("/")
-        limit = None if limit_usd is None else money(limit_usd)
+        limits = {"limit_usd": None if limit_usd is None else money(limit_usd), "limit_tokens": limit_tokens}
         for node in ("/".join(parts[: n + 1]) for n in range(len(parts))):
-            fresh = Budget(
-                scope=node, limit_usd=limit if node == scope else None, reserved_usd=Decimal(0), spent_usd=Decimal(0)
-            )
-            self._state.budgets.setdefault(node, fresh)
+            fresh = Budget(scope=node, limit_usd=None, reserved_usd=Decimal(0), spent_usd=Decimal(0))
+            self._state.budgets.setdefault(node, fresh.model_copy(update=limits) if node == scope else fresh)
         return self._state.budgets[scope]
 
-    async def raise_budget(self, scope: str, limit_usd: Decimal) -> Budget:
+    async def raise_budget(self, scope: str, limit_usd: Decimal | None, limit_tokens: int | None = None) -> Budget:
         node = await self.budget(scope)
         for below in [other for name, other in self._state.budgets.items() if name.startswith(f"{scope}/")]:
             self._state.budgets[below.scope] = below.model_copy(update={"violated": False})
-        self._state.budgets[scope] = node.model_copy(update={"limit_usd": money(limit_usd), "violated": False})
+        limits = {
+            "limit_usd": node.limit_usd if limit_usd is None else money(limit_usd),
+            "limit_tokens": node.limit_tokens if limit_tokens is None else limit_tokens,
+        }
+        self._state.budgets[scope] = node.model_copy(update={**limits, "violated": False})
         return self._state.budgets[scope]
 
     async def budget(self, scope: str) -> Budget:

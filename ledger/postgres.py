@@ -15,6 +15,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from ledger._migrations import check_schema, grant_worker, migrate
+from ledger._postgres_teamwork import PostgresTeamwork
 from ledger._session import Pool, Session
 from ledger._wire import (
     Prepared,
@@ -80,7 +81,7 @@ def create_pool(dsn: str, *, min_size: int = 1, max_size: int = 8, timeout: time
     )
 
 
-class PostgresStore:
+class PostgresStore(PostgresTeamwork):
     """Keeps `ledger.store.Store`.
 
     Times, those of leases too, come from `clock`: where machines disagree a lease may be taken early, which its
@@ -160,13 +161,13 @@ class PostgresStore:
     async def in_doubt(self, project: str) -> list[Step]:
         return [Step.model_validate(row) for row in await self._session.rows("in_doubt", {"project": project})]
 
-    async def open_budget(self, scope: str, limit_usd: Decimal | None) -> Budget:
-        values = {"scope": scope, "limit": None if limit_usd is None else money(limit_usd)}
-        [row] = await self._session.rows("open_budget", values)
+    async def open_budget(self, scope: str, limit_usd: Decimal | None, limit_tokens: int | None = None) -> Budget:
+        [row] = await self._session.rows("open_budget", _limits(scope, limit_usd, limit_tokens))
         return Budget.model_validate(row)
 
-    async def raise_budget(self, scope: str, limit_usd: Decimal) -> Budget:
-        return self._known(scope, await self._session.one("raise_budget", {"scope": scope, "limit": money(limit_usd)}))
+    async def raise_budget(self, scope: str, limit_usd: Decimal | None, limit_tokens: int | None = None) -> Budget:
+        row = await self._session.one("raise_budget", _limits(scope, limit_usd, limit_tokens))
+        return self._known(scope, row)
 
     async def budget(self, scope: str) -> Budget:
         return self._known(scope, await self._session.one("budget", {"scope": scope}))
@@ -228,3 +229,7 @@ class PostgresStore:
 
     async def close(self) -> None:
         await self._pool.close()
+
+
+def _limits(scope: str, limit_usd: Decimal | None, limit_tokens: int | None) -> dict[str, Any]:
+    return {"scope": scope, "limit": None if limit_usd is None else money(limit_usd), "tokens": limit_tokens}

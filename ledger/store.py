@@ -12,7 +12,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
-from ledger.vocabulary import Json, Record, Standing, StepKind, StepStatus, Usage
+from ledger.teamwork import TeamStore
+from ledger.vocabulary import Exceeded, Json, Record, Standing, StepKind, StepStatus, Usage
 
 GENESIS = "0" * 64
 """The hash before the first entry of a project's chain."""
@@ -105,6 +106,8 @@ class Intent(Record):
     name: str
     request_digest: str
     bound_usd: Decimal
+    bound_tokens: int = 0
+    """Prompt and completion at most."""
     worker: str
 
 
@@ -176,12 +179,14 @@ class ItemResult(Record):
     status: ItemStatus
     step: Step | None = None
     detail: str | None = None
+    exceeded: Exceeded | None = None
+    """Of `OVER_BUDGET`: which limit."""
 
 
 class Budget(Record):
-    """One node of the budget tree; `limit_usd` None means that only its ancestors limit it.
+    """One node of the budget tree, in dollars and in tokens; a limit of None means that only its ancestors limit it.
 
-    `reserved_usd` is what calls in flight may cost; `spent_usd` holds true costs, and the bounds of what is in doubt.
+    Reserved is what calls in flight may take; spent holds what was billed, and the bounds of what is in doubt.
     """
 
     scope: str
@@ -189,6 +194,9 @@ class Budget(Record):
     reserved_usd: Decimal
     spent_usd: Decimal
     violated: bool = False
+    limit_tokens: int | None = None
+    reserved_tokens: int = 0
+    spent_tokens: int = 0
 
 
 class UsageRow(Record):
@@ -241,7 +249,7 @@ class StandingRow(Record):
     at: datetime
 
 
-class Store(Protocol):
+class Store(TeamStore, Protocol):
     """The record. Every method is safe to call again with the same arguments."""
 
     async def record(self, entries: Sequence[NewEntry]) -> list[Entry]:
@@ -278,12 +286,12 @@ class Store(Protocol):
         """Attempts that were asked and whose answer was never journaled."""
         ...
 
-    async def open_budget(self, scope: str, limit_usd: Decimal | None) -> Budget:
-        """Create the node (and missing ancestors without a limit); an existing node keeps its limit."""
+    async def open_budget(self, scope: str, limit_usd: Decimal | None, limit_tokens: int | None = None) -> Budget:
+        """Create the node (and missing ancestors without a limit); an existing node keeps its limits."""
         ...
 
-    async def raise_budget(self, scope: str, limit_usd: Decimal) -> Budget:
-        """Set a new limit; clear the violation here and below."""
+    async def raise_budget(self, scope: str, limit_usd: Decimal | None, limit_tokens: int | None = None) -> Budget:
+        """Set new limits, of which None stays as it is; clear the violation here and below."""
         ...
 
     async def budget(self, scope: str) -> Budget:

@@ -38,7 +38,7 @@ SOFT_LIMIT_PERCENT = 80
 """Share of a budget at which a notice is given; `ledger/sql` has the same number."""
 
 
-def is_low(spent: Decimal, limit: Decimal | None) -> bool:
+def is_low(spent: Decimal | int, limit: Decimal | int | None) -> bool:
     """Whether the soft limit is reached."""
     return limit is not None and limit > 0 and spent * 100 >= limit * SOFT_LIMIT_PERCENT
 
@@ -212,6 +212,13 @@ class Standing(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Exceeded(StrEnum):
+    """Which limit of a budget refused a call."""
+
+    USD = "usd"
+    TOKENS = "tokens"
+
+
 class Usage(Record):
     """Tokens of one model call as the provider billed them."""
 
@@ -219,6 +226,11 @@ class Usage(Record):
     completion_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """What counts against a limit of tokens; cached and reasoning tokens are among those of prompt and completion."""
+        return max(self.prompt_tokens, 0) + max(self.completion_tokens, 0)
 
 
 class ArtifactRef(Record):

@@ -44,17 +44,17 @@ SELECT thread, ordinal, sub, 'model' AS kind, name, request_digest, 'in_doubt' A
 
 -- name: open_budget
 SELECT scope, trim_scale(limit_usd) AS limit_usd, trim_scale(reserved_usd) AS reserved_usd, trim_scale(spent_usd) AS spent_usd,
-       violated
-  FROM syndic.open_budget(%(scope)s, %(limit)s::numeric);
+       violated, limit_tokens, reserved_tokens, spent_tokens
+  FROM syndic.open_budget(%(scope)s, %(limit)s::numeric, %(tokens)s::bigint);
 
 -- name: raise_budget
 SELECT scope, trim_scale(limit_usd) AS limit_usd, trim_scale(reserved_usd) AS reserved_usd, trim_scale(spent_usd) AS spent_usd,
-       violated
-  FROM syndic.raise_budget(%(scope)s, %(limit)s::numeric);
+       violated, limit_tokens, reserved_tokens, spent_tokens
+  FROM syndic.raise_budget(%(scope)s, %(limit)s::numeric, %(tokens)s::bigint);
 
 -- name: budget
 SELECT scope, trim_scale(limit_usd) AS limit_usd, trim_scale(reserved_usd) AS reserved_usd, trim_scale(spent_usd) AS spent_usd,
-       violated
+       violated, limit_tokens, reserved_tokens, spent_tokens
   FROM syndic.budgets WHERE scope = %(scope)s;
 
 -- name: usage

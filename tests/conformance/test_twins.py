@@ -14,9 +14,9 @@ from ledger.errors import LedgerError
 from ledger.memory import MemoryStore
 from ledger.postgres import PostgresStore, create_pool
 from ledger.store import CostBy, Item, ItemResult, ItemStatus, Lease, Store
-from ledger.vocabulary import Standing, StepKind, StepStatus
+from ledger.vocabulary import Standing, StepKind, StepStatus, Usage
 from tests.support.postgres import Database
-from tests.support.records import MINUTE, Hands, intent, message, note, receipt, thread
+from tests.support.records import BILLED, MINUTE, Hands, intent, message, note, receipt, thread
 
 SEEN: Counter[ItemStatus] = Counter()
 
@@ -43,7 +43,8 @@ class Chance:
         ordinal, ask = dice.randrange(6), dice.choice(["q"] * 12 + ["other"])
         if dice.random() < 0.45:
             bound = dice.choice(["0.10", "0.10", "0.30", "0.0000000001"])
-            return intent(lease, ordinal, bound, ask=ask, name=dice.choice(["m1", "m1", "m2"]))
+            tokens = dice.choice([0, 100, 100, 400])
+            return intent(lease, ordinal, bound, ask=ask, name=dice.choice(["m1", "m1", "m2"]), tokens=tokens)
         kind = dice.choice([StepKind.MODEL] * 5 + [StepKind.TOOL, StepKind.INPUT])
         status = StepStatus.FAILED if dice.random() < 0.25 else StepStatus.DONE
         cost = dice.choice(["0", "0.05", "0.10", "0.12345678949"])
@@ -54,6 +55,7 @@ class Chance:
             {"said": dice.random(), "raw": "\x00\ud83d"},
             kind=kind,
             cost=cost,
+            usage=dice.choice([None, Usage(prompt_tokens=60, completion_tokens=30, reasoning_tokens=20), BILLED]),
             ask=ask,
             status=status,
             entries=(note(name, dice.choice("ab") * (dice.random() < 0.1), self.project),) * dice.randrange(3),
@@ -66,6 +68,7 @@ class Chance:
         hands.move(MINUTE * dice.random())
         subject = dice.choice([project, f"{project}/s1/t", f"{project}-engineer-1"])
         scope, limit = dice.choice([project, f"{project}/s1/t"]), Decimal(dice.randrange(1, 30)) / 10
+        tokens = dice.choice([None, dice.randrange(1, 4000)])
         what, standing = dice.randrange(6), dice.choice([Standing.ACTIVE, Standing.ACTIVE, Standing.PAUSED])
         info, holder = thread(project, lineage=dice.choice("ab")), dice.choice(["w1", "w2"])
         told: list[object] = []
@@ -73,7 +76,7 @@ class Chance:
             if what == 0:
                 told.append(await store.set_standing(subject, standing, "so"))
             elif what == 1:
-                told.append(await store.raise_budget(scope, limit))
+                told.append(await store.raise_budget(scope, limit, tokens))
             elif what == 2:
                 told.append(await store.reconcile(project))
             elif what == 3 and self.leases:
@@ -115,7 +118,7 @@ async def state(store: Store, project: str) -> dict[str, object]:
 async def test_random_runs_end_alike(twins: tuple[Store, Store], project: str, hands: Hands, seed: int) -> None:
     chance = Chance(seed, project)
     for store in twins:
-        await store.open_budget(project, Decimal("1.5"))
+        await store.open_budget(project, Decimal("1.5"), 1500)
         await store.open_budget(f"{project}/s1/t", Decimal("1"))
     for lineage in "ab":
         [lease, _] = [await store.acquire_lease(thread(project, lineage=lineage), "w1", MINUTE) for store in twins]

@@ -11,6 +11,8 @@ from ledger.vocabulary import Json, StepKind, StepStatus, Usage
 
 MINUTE = timedelta(minutes=1)
 
+BILLED = Usage(prompt_tokens=100, completion_tokens=20)
+
 
 class Hands:
     """A clock that stands still until it is moved."""
@@ -47,7 +49,14 @@ def message(name: str, target: str = "p-engineer-1", project: str = "p", **paylo
 
 
 def intent(
-    lease: Lease, ordinal: int, bound: str = "0.10", *, sub: int = 0, ask: str = "q", name: str = "m1"
+    lease: Lease,
+    ordinal: int,
+    bound: str = "0.10",
+    *,
+    sub: int = 0,
+    ask: str = "q",
+    name: str = "m1",
+    tokens: int = 1000,
 ) -> Intent:
     return Intent(
         thread=lease.thread,
@@ -57,6 +66,7 @@ def intent(
         name=name,
         request_digest=digest(ask),
         bound_usd=Decimal(bound),
+        bound_tokens=tokens,
         worker=lease.holder,
     )
 
@@ -68,6 +78,7 @@ def receipt(
     *,
     kind: StepKind = StepKind.MODEL,
     cost: str = "0.04",
+    usage: Usage | None = BILLED,
     sub: int = 0,
     ask: str = "q",
     status: StepStatus = StepStatus.DONE,
@@ -87,7 +98,7 @@ def receipt(
         result=result,
         status=status,
         model="m1" if model else None,
-        usage=Usage(prompt_tokens=100, completion_tokens=20) if model else None,
+        usage=usage if model else None,
         cost_usd=Decimal(cost) if model else Decimal(0),
         worker=lease.holder,
         entries=entries,
