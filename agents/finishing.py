@@ -1,4 +1,4 @@
-"""Work that is paid for ends even when nobody waits for it any more."""
+"""Ends of tasks: work that is paid for ends even when nobody waits for it any more, and what is cancelled ends for certain."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+AGAIN_S = 0.5
 
 
 async def finishing(work: Coroutine[Any, Any, T]) -> T:
@@ -20,3 +22,16 @@ async def finishing(work: Coroutine[Any, Any, T]) -> T:
         if not task.cancelled() and (error := task.exception()) is not None:
             raise asyncio.CancelledError from error
         raise
+
+
+async def cancelled(task: asyncio.Task[Any]) -> None:
+    """Cancel a task until it has ended, whatever it ends with.
+
+    Once is not enough: in Python 3.11 `asyncio.wait_for` drops a cancellation that arrives together with the result, and
+    the connection pool waits with it. A task in a loop would then go on for ever (python/cpython#86296).
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=AGAIN_S)
+    if not task.cancelled():
+        task.exception()  # seen, so that nobody complains about it

@@ -10,6 +10,7 @@ from types import TracebackType
 import structlog
 
 from agents.errors import HaltedError, LostLeaseError, RunStoppedError
+from agents.finishing import cancelled
 from ledger.errors import LeaseLostError, LedgerError
 from ledger.store import Lease, Store, ThreadInfo
 from ledger.vocabulary import Standing, project_scope, sprint_scope, task_scope
@@ -66,8 +67,7 @@ class HeldLease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._renewing is not None:
-            self._renewing.cancel()
-            await asyncio.gather(self._renewing, return_exceptions=True)
+            await cancelled(self._renewing)
         if not self._lost:
             try:
                 await asyncio.shield(self._store.release_lease(self.lease))

@@ -13,6 +13,7 @@ from datetime import timedelta
 
 import structlog
 
+from agents.finishing import cancelled
 from ledger.errors import LedgerError
 from ledger.store import Store
 
@@ -29,8 +30,7 @@ async def reconciling(store: Store, every: timedelta = EVERY) -> AsyncIterator[N
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancelled(task)
 
 
 async def reconcile(store: Store) -> int:

@@ -105,3 +105,26 @@ async def test_a_stopping_worker_starts_no_step() -> None:
         with pytest.raises(RunStoppedError):
             lease.check()
         assert lease.holds()
+
+
+class Swallowing(MemoryStore):
+    """Drops the first cancellation that meets it, as a connection pool under Python 3.11 can."""
+
+    renewing = swallowed = False
+
+    async def renew_lease(self, lease: Lease, ttl: timedelta) -> None:
+        self.renewing = True
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if self.swallowed:
+                raise
+            self.swallowed = True
+
+
+async def test_a_run_ends_although_a_pool_swallowed_the_end_of_its_renewing() -> None:
+    store = Swallowing()
+    async with asyncio.timeout(5):
+        async with held(store):
+            await eventually(lambda: store.renewing)
+    assert store.swallowed
