@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -23,6 +23,7 @@ from temporalio.service import RPCError
 from ledger.vocabulary import Json, Phase, TaskState
 from workers import operations
 from workers.console import CommandError, whoami
+from workers.news import event_line, is_news, is_partial
 from workflows.contracts import ApprovalView, ProjectReport, StatusView, TaskView
 
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ class LiveBoard:
     def __init__(self, session: Session, console: Console) -> None:
         self._session = session
         self._events: deque[str] = deque(maxlen=EVENTS_SHOWN)
+        self._saying: dict[str, str] = {}
         self._live = Live(console=console, auto_refresh=False, transient=False)
 
     def __enter__(self) -> LiveBoard:
@@ -172,7 +174,17 @@ class LiveBoard:
     def show(self, snapshot: Snapshot) -> None:
         """Redraw."""
         self._events.extend(line for event in snapshot.events if is_news(event) and (line := event_line(event)))
-        self._live.update(render(self._session, snapshot, list(self._events)), refresh=True)
+        self._hear(snapshot.events)
+        self._live.update(render(self._session, snapshot, [*self._events, *self._saying.values()]), refresh=True)
+
+    def _hear(self, events: Iterable[dict[str, Json]]) -> None:
+        """What agents are saying just now; it goes with the next thing that they do."""
+        for event in events:
+            agent = str(event.get("agent") or "")
+            if is_partial(event):
+                self._saying[agent] = event_line(event)
+            else:
+                self._saying.pop(agent, None)
 
     def say(self, text: str, style: str | None = None) -> None:
         """Print a line above the board."""
@@ -269,21 +281,6 @@ def task_words(task: TaskView) -> tuple[str, ...]:
     repairs = f"{task.repairs} repairs" if task.repairs else ""
     words = (f"{task.state.value} {phase}".strip(), task.agent or "", repairs, task.detail)
     return tuple(word for word in words if word)
-
-
-def is_news(event: dict[str, Json]) -> bool:
-    """Whether an event tells more than that an agent goes from one step to the next."""
-    return event.get("type") != "thinking" and (event.get("type") != "state" or " " in str(event.get("text") or ""))
-
-
-def event_line(event: dict[str, Json]) -> str:
-    """One event of the feed on one line; empty where it says nothing."""
-    who, task = str(event.get("agent") or ""), str(event.get("task") or "")
-    text = " ".join(str(event.get("text") or "").split())
-    kind = str(event.get("type") or "")
-    if not text and not kind:
-        return ""
-    return f"{who:<22} {task:<20} {kind:<9} {text[:120]}".rstrip()
 
 
 def closing_lines(report: ProjectReport) -> list[str]:

@@ -162,3 +162,15 @@ def test_lines_leave_out_that_an_agent_goes_from_step_to_step() -> None:
     steps = ({"type": "thinking", "text": "so"}, {"type": "state", "text": "lint"}, {"type": "state", "text": ""})
     view.show(Snapshot("shop", events=(*steps, {"type": "state", "text": "approve: nothing is worse"})))
     assert len(text.getvalue().splitlines()) == 1
+
+
+def test_the_live_board_shows_what_an_agent_is_saying_until_it_does_something() -> None:
+    def shown(*events: dict[str, Any]) -> str:
+        text = io.StringIO()
+        with LiveBoard(session(), Console(file=text, force_terminal=True, width=200)) as view:
+            view.show(Snapshot("shop", status=status(), events=events))
+        return text.getvalue()
+
+    saying = {"type": "thinking", "agent": "ada", "text": "x" * 300 + " the end", "data": {"partial": True}}
+    assert "the end" in shown(saying)
+    assert "the end" not in shown(saying, {"type": "tool", "agent": "ada", "text": "read_file"})
