@@ -23,10 +23,16 @@ class Migration(Record):
 
 @cache
 def queries() -> dict[str, LiteralString]:
-    """Every statement of `queries.sql` by its name."""
-    parts = _NAME.split((files("ledger") / "sql" / "queries.sql").read_text("utf-8"))
-    # The text comes from this package's own files, which is what psycopg's LiteralString asks for.
-    return {name: cast("LiteralString", text.strip()) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+    """Every statement of the files beside the migrations, by its name."""
+    named: dict[str, LiteralString] = {}
+    for file in (files("ledger") / "sql").iterdir():
+        if file.name.endswith(".sql"):
+            parts = _NAME.split(file.read_text("utf-8"))
+            # The text comes from this package's own files, which is what psycopg's LiteralString asks for.
+            named |= {
+                name: cast("LiteralString", text.strip()) for name, text in zip(parts[1::2], parts[2::2], strict=True)
+            }
+    return named
 
 
 @cache

@@ -10,6 +10,7 @@ from decimal import Decimal
 from ledger._memory_apply import apply_one
 from ledger._memory_state import Attempt, State, Thread
 from ledger._memory_teamwork import MemoryTeamwork, Tables
+from ledger._memory_teamwork import MemoryTeamwork, Tables
 from ledger._memory_usage import cost_rows, usage_rows
 from ledger._wire import entries_text, messages_text, money, prepare
 from ledger.chain import compact
@@ -49,6 +50,7 @@ class MemoryStore(MemoryTeamwork):
     def __init__(self, clock: Clock = utc_now) -> None:
         self._clock = clock
         self._state = State()
+        self._team = Tables()
         self._team = Tables()
 
     async def record(self, entries: Sequence[NewEntry]) -> list[Entry]:

@@ -16,6 +16,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from ledger._migrations import check_schema, grant_worker, migrate
 from ledger._postgres_teamwork import PostgresTeamwork
+from ledger._postgres_teamwork import PostgresTeamwork
 from ledger._session import Pool, Session
 from ledger._wire import (
     Prepared,

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from ledger.teamwork import TeamStore
+from ledger.teamwork import TeamStore
 from ledger.vocabulary import Exceeded, Json, Record, Standing, StepKind, StepStatus, Usage
 
 GENESIS = "0" * 64
