@@ -10,7 +10,13 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+)
 from temporalio.common import (
     SearchAttributePair,
     TypedSearchAttributes,
@@ -71,11 +77,18 @@ def temporal_command(addresses: Addresses, *arguments: str) -> list[str]:
 
 
 def decide_command(addresses: Addresses, approval: ApprovalView, by: str, answer: Answer = Answer.APPROVE) -> list[str]:
-    """The exact command line that answers a request."""
-    decision = Decision(approval=approval.id, decision=answer, by=by, digest=approval.digest)
+    """The exact command line that answers a request; one for more budget grants twice the present limit."""
+    limit = _more(approval) if answer is Answer.APPROVE else None
+    decision = Decision(approval=approval.id, decision=answer, by=by, digest=approval.digest, budget_usd=limit)
     payload = decision.model_dump_json(exclude_none=True, exclude_defaults=True)
     signal = ("--workflow-id", approval.workflow_id, "--name", "decide", "--input", payload)
     return temporal_command(addresses, "workflow", "signal", *signal)
+
+
+def _more(approval: ApprovalView) -> Decimal | None:
+    """What to propose as the new limit, which approving such a request must name; a person may write another."""
+    limit = approval.subject.get("limit_usd")
+    return None if approval.kind is not ApprovalKind.BUDGET or limit is None else 2 * Decimal(str(limit))
 
 
 def quoted(command: Sequence[str]) -> str:
@@ -254,6 +267,9 @@ async def _ask(client: Client, workflow: str, query: str, answer: type[V], withi
         return await handle.query(query, result_type=answer, rpc_timeout=within)
     except RPCError as error:
         raise await _explain(client, _project_of(workflow), error) from None
+    except WorkflowQueryFailedError as error:
+        # A worker that is out of breath fails a query (TMPRL1101); the next one may be answered.
+        raise CommandError(f"project {_project_of(workflow)} gave no answer: {error.message}; ask again") from None
 
 
 async def _polled(client: Client, workflow: str) -> AsyncIterator[ApprovalsView]:
