@@ -108,9 +108,9 @@ class Wire(httpx.AsyncBaseTransport):
         finally:
             await response.aclose()
         if response.status_code in (400, 422) and b"stream" in response.content:
-            # It would answer, but not as a stream; nobody is billed for a refusal.
-            exchange.whole_only = True
-            return await self._whole(request)
+            # It may answer, but not as a stream; nobody is billed for a refusal.
+            response = await self._whole(request)
+            exchange.whole_only = response.is_success
         return response
 
     async def _whole(self, request: httpx.Request) -> httpx.Response:

@@ -15,6 +15,7 @@ import pytest
 
 from agents.assignments import Assignment, Work
 from agents.context import opening
+from agents.errors import ModelUnavailableError
 from agents.gateway import Gateway
 from agents.model_keys import Access, Wanted
 from agents.models import ModelAnswer, ModelRequest
@@ -192,13 +193,13 @@ async def test_an_answer_that_is_no_json_is_billed(stage: Stage, model: str) -> 
     assert (stats["calls"], stats["spoiled"]) == (1, {"garbage": 1})
 
 
-@pytest.mark.parametrize(("model", "calls"), [(OPENAI, 1), (ANTHROPIC, 2)])
-async def test_an_answer_that_breaks_off_is_billed(stage: Stage, model: str, calls: int) -> None:
-    """LiteLLM's handler for Anthropic asks a second time by itself, whatever the number of retries is set to."""
+@BOTH
+async def test_an_answer_that_breaks_off_is_billed(stage: Stage, model: str) -> None:
     stage.play({"say": SAY, "cut_after_bytes": 40})
-    assert await stage.trouble(model)
+    with pytest.raises(ModelUnavailableError):
+        await stage.ask(model)
     stats = stage.stats()
-    assert (stats["calls"], stats["spoiled"]) == (calls, {"cut": calls})
+    assert (stats["calls"], stats["spoiled"]) == (1, {"cut": 1})
 
 
 @BOTH
@@ -241,7 +242,7 @@ async def test_a_bill_can_exceed_what_was_reserved_for_it(stage: Stage, model: s
     stage.play({"say": SAY, "bill": {"of_estimate": 2.0}})
     answer = await stage.ask(model)
     assert answer.usage.completion_tokens == 2 * REQUEST.max_tokens
-    assert answer.cost_usd > stage.gateway.bound(REQUEST, (model,))
+    assert answer.cost_usd > stage.gateway.bound(REQUEST, (model,)).usd
 
 
 async def test_hidden_reasoning_is_billed_beyond_the_limit_and_cached_tokens_are_named(stage: Stage) -> None:
