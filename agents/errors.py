@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ledger.vocabulary import Exceeded
+
 MAX_TAIL = 2_000
 """Characters of a program's output that an error may carry."""
 
@@ -96,6 +98,11 @@ class HaltedError(AgentError):
 
 class OverBudgetError(AgentError):
     """The budget does not allow the next model call."""
+
+    def __init__(self, message: str | None = None, exceeded: Exceeded | None = None) -> None:
+        super().__init__(message)
+        self.exceeded = exceeded
+        """Which limit; None where an earlier bill blocks the budget."""
 
 
 class LostLeaseError(AgentError):

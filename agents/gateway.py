@@ -31,7 +31,7 @@ from agents.failover import FailedCallError, Failover, Saw
 from agents.health import Health, LocalHealth
 from agents.model_failures import Fault, Trouble, trouble_of
 from agents.model_keys import Access, KeySource, Wanted
-from agents.models import Lost, ModelAnswer, ModelRequest, ToolCall, listener
+from agents.models import Bound, Lost, ModelAnswer, ModelRequest, ToolCall, listener
 from agents.pricing import Price, dearest_price, prompt_tokens_bound
 from agents.roles import OFFLINE_MODEL
 from agents.tracing import describe_answer, describe_stream, model_span
@@ -73,16 +73,19 @@ class Gateway:
         tool = {"type": "function", "function": {"name": "none", "parameters": {"type": "object", "properties": {}}}}
         await self._ask(OFFLINE_MODEL, ModelRequest(purpose="warm", messages=(), tools=(tool,)))  # no call of a trace
 
-    def bound(self, request: ModelRequest, chain: Sequence[str]) -> Decimal:
-        """Upper bound in US dollars of one call to any model of the chain.
+    def bound(self, request: ModelRequest, chain: Sequence[str]) -> Bound:
+        """Upper bound of one call to any model of the chain; the offline maintainer takes no dollars and no tokens.
 
         Raises:
             UnpricedModelError: A model's price is not known.
         """
-        paid = [self._price(model) for model in chain if model != OFFLINE_MODEL]
-        tokens = prompt_tokens_bound(request) if paid else 0
-        costs = (price.bound(tokens, request.max_tokens) for price in paid)
-        return (max(costs, default=Decimal(0)) * MARGIN).quantize(_PLACES, ROUND_UP)
+        asked = [self._price(model) for model in chain if model != OFFLINE_MODEL]
+        if not asked:
+            return Bound()
+        prompt = prompt_tokens_bound(request)
+        cost = max(price.bound(prompt, request.max_tokens) for price in asked)
+        tokens = int((prompt + request.max_tokens) * MARGIN) + 1
+        return Bound((cost * MARGIN).quantize(_PLACES, ROUND_UP), tokens)
 
     async def complete(
         self, request: ModelRequest, chain: Sequence[str], offset: int = 0, *, lost: Lost | None = None

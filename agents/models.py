@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
 from ledger.vocabulary import Json, Record, Usage
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What one call can take at most: US dollars, and tokens of prompt and completion together."""
+
+    usd: Decimal = Decimal(0)
+    tokens: int = 0
 
 
 class ToolCall(Record):
@@ -61,8 +70,8 @@ def hearing(heard: Heard) -> Iterator[None]:
 class Models(Protocol):
     """The way to models: `agents.gateway.Gateway`, or what records and replays in its place."""
 
-    def bound(self, request: ModelRequest, chain: Sequence[str]) -> Decimal:
-        """Upper bound in US dollars of one call to any model of the chain."""
+    def bound(self, request: ModelRequest, chain: Sequence[str]) -> Bound:
+        """Upper bound of one call to any model of the chain."""
         ...
 
     async def complete(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from agents.models import ModelAnswer
+from agents.models import Bound, ModelAnswer
 from ledger.chain import digest
 from ledger.events import RunDiverged, StepRecorded
 from ledger.store import Intent, Lease, NewEntry, NewMessage, Receipt, ThreadInfo
@@ -35,8 +35,8 @@ class Pen:
     lease: Lease
     worker: str
 
-    def intent(self, key: StepKey, bound_usd: Decimal) -> Intent:
-        return Intent(**self._place(key), name=key.name, bound_usd=bound_usd)
+    def intent(self, key: StepKey, bound: Bound) -> Intent:
+        return Intent(**self._place(key), name=key.name, bound_usd=bound.usd, bound_tokens=bound.tokens)
 
     def receipt(
         self,

@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from agents.errors import ModelRefusedError
-from agents.models import Lost, ModelAnswer, ModelRequest, Models
+from agents.models import Bound, Lost, ModelAnswer, ModelRequest, Models
 from ledger.chain import canonical, digest
 from ledger.vocabulary import Json
 
@@ -121,7 +120,7 @@ class Recorder:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._append({"kind": "recording", "version": VERSION, "chains": {name: list(c) for name, c in chains.items()}})
 
-    def bound(self, request: ModelRequest, chain: Sequence[str]) -> Decimal:
+    def bound(self, request: ModelRequest, chain: Sequence[str]) -> Bound:
         """As the gateway says."""
         return self._gateway.bound(request, chain)
 

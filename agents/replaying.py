@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from agents.errors import ModelRefusedError, RecordingError, ReplayError
-from agents.models import Lost, ModelAnswer, ModelRequest
+from agents.models import Bound, Lost, ModelAnswer, ModelRequest
 from agents.recording import VERSION, Request
 from ledger.vocabulary import Json, Usage
 
@@ -93,9 +93,9 @@ class Replayer:
         for call in recording.calls:
             self._left[call.line["key"]].append(call)
 
-    def bound(self, request: ModelRequest, chain: Sequence[str]) -> Decimal:
+    def bound(self, request: ModelRequest, chain: Sequence[str]) -> Bound:
         """Nothing is asked, so nothing is reserved."""
-        return Decimal(0)
+        return Bound()
 
     async def complete(
         self, request: ModelRequest, chain: Sequence[str], offset: int = 0, *, lost: Lost | None = None

@@ -130,7 +130,7 @@ class _Run:
             except (HaltedError, RunStoppedError) as error:
                 ending = Ending(kind=OutcomeKind.PAUSED, summary=str(error))
             except OverBudgetError as error:
-                ending = Ending(kind=OutcomeKind.OVER_BUDGET, summary=str(error))
+                ending = Ending(kind=OutcomeKind.OVER_BUDGET, summary=str(error), exceeded=error.exceeded)
             except Exception as error:
                 self._announcer.state(AgentState.ERROR, f"{type(error).__name__}: {error}")
                 raise
@@ -220,7 +220,7 @@ class _Run:
             kind=ending.kind, thread=self._thread, summary=ending.summary, result=ending.result,
             artifact=await self._keep(ending), question=ending.question, question_id=ending.question_id,
             to_role=ending.to_role, commit=totals.commit or place.start, steps=totals.steps,
-            model_calls=totals.model_calls, cost_usd=totals.cost_usd,
+            model_calls=totals.model_calls, cost_usd=totals.cost_usd, tokens=totals.tokens, exceeded=ending.exceeded,
         )  # fmt: skip
         body = RunFinished(
             thread=self._thread, outcome=outcome.kind.value, summary=outcome.summary, steps=outcome.steps,

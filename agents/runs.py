@@ -5,7 +5,18 @@ from __future__ import annotations
 from decimal import Decimal
 
 from agents.assignments import Feedback, Work
-from ledger.vocabulary import ArtifactRef, Json, OutcomeKind, Record, Role, Seat
+from ledger.vocabulary import ArtifactRef, Exceeded, Json, OutcomeKind, Record, Role, Seat
+
+
+class TimeLimits(Record):
+    """How long an agent may stay in one state, in seconds."""
+
+    thinking_s: int = Field(default=300, gt=0)
+    """One answer of a model; a turn may take as often as long as its chain has models left."""
+    executing_s: int = Field(default=600, gt=0)
+    """One tool call."""
+    blocked_s: int = Field(default=1800, gt=0)
+    """Waiting for a colleague."""
 
 
 class AgentRun(Record):
@@ -65,3 +76,6 @@ class AgentOutcome(Record):
     steps: int = 0
     model_calls: int = 0
     cost_usd: Decimal = Decimal(0)
+    tokens: int = 0
+    exceeded: Exceeded | None = None
+    """Of `over_budget`: which limit; None where an earlier bill blocks the budget."""

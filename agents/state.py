@@ -16,7 +16,7 @@ from agents.policy import Policy
 from agents.runs import AgentRun
 from agents.steps import Guard, Steps
 from agents.tools.base import Tool, ToolContext
-from ledger.vocabulary import Json, OutcomeKind, Record, Role
+from ledger.vocabulary import Exceeded, Json, OutcomeKind, Record, Role
 
 
 class Ending(Record):
@@ -28,6 +28,7 @@ class Ending(Record):
     question: str | None = None
     question_id: str | None = None
     to_role: Role | None = None
+    exceeded: Exceeded | None = None
 
 
 class Closing(Record):

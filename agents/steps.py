@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Protocol
 
@@ -22,7 +22,7 @@ from agents.errors import (
     OverBudgetError,
 )
 from agents.finishing import finishing
-from agents.models import ModelAnswer, ModelRequest, ToolCall
+from agents.models import Bound, ModelAnswer, ModelRequest, ToolCall
 from agents.receipts import Pen, StepKey
 from agents.tools.base import ToolResult
 from ledger.chain import digest
@@ -92,6 +92,7 @@ class Totals:
     steps: int = 0
     model_calls: int = 0
     cost_usd: Decimal = Decimal(0)
+    tokens: int = 0
     commit: str | None = None
 
 
@@ -119,11 +120,11 @@ class Steps:
         self._wiring = wiring
         self._journal = {(step.ordinal, step.sub): step for step in served}
         self._opened = False
-        self._bound_usd = Decimal(0)
+        self._bound = Bound()
         self._opening = asyncio.Lock()
         for step in served:
             if step.status is StepStatus.DONE:
-                self._count(step.kind, step.cost_usd, step.commit)
+                self._count(step)
 
     def known(self, ordinal: int, sub: int = 0) -> Step | None:
         """The journal's step at a place, whatever its status: an attempt without a result still says what was asked."""
@@ -149,7 +150,7 @@ class Steps:
         ordinal: int,
         name: str,
         request: ModelRequest,
-        bound_usd: Callable[[], Decimal],
+        bound: Callable[[], Bound],
         ask: Callable[[], Awaitable[ModelAnswer]],
     ) -> ModelAnswer:
         """Ask a model: reserve the bound, call, settle. A call in flight finishes and is journaled even when cancelled.
@@ -163,9 +164,9 @@ class Steps:
         if (step := await self._serve(key)) is not None:
             return ModelAnswer.model_validate(step.result)
         await self._begin(key)
-        return ModelAnswer.model_validate(await finishing(self._ask(key, bound_usd(), ask)))
+        return ModelAnswer.model_validate(await finishing(self._ask(key, bound(), ask)))
 
-    async def reserve_again(self, ordinal: int, name: str, request: ModelRequest, bound_usd: Decimal) -> None:
+    async def reserve_again(self, ordinal: int, name: str, request: ModelRequest, bound: Bound) -> None:
         """Before another model is asked within a model step: the call before may be billed, stays charged at its bound and
         is listed in doubt; the next one gets a reservation of its own.
 
@@ -174,8 +175,8 @@ class Steps:
         """
         key = StepKey(ordinal, 0, StepKind.MODEL, name, digest(request.model_dump(mode="json")))
         # An intent with the same bound would be taken for the same attempt, written twice.
-        self._bound_usd = bound_usd if bound_usd != self._bound_usd else bound_usd + LEAST_USD
-        await self._refuse(key, await self._submit(self._wiring.pen.intent(key, self._bound_usd)))
+        self._bound = bound if bound != self._bound else replace(bound, usd=bound.usd + LEAST_USD)
+        await self._refuse(key, await self._submit(self._wiring.pen.intent(key, self._bound)))
 
     async def tool(
         self,
@@ -219,9 +220,9 @@ class Steps:
                 self._opened = True
         self._wiring.observer.begins(key)
 
-    async def _ask(self, key: StepKey, bound_usd: Decimal, ask: Callable[[], Awaitable[ModelAnswer]]) -> Json:
-        self._bound_usd = bound_usd
-        result = await self._submit(self._wiring.pen.intent(key, bound_usd))
+    async def _ask(self, key: StepKey, bound: Bound, ask: Callable[[], Awaitable[ModelAnswer]]) -> Json:
+        self._bound = bound
+        result = await self._submit(self._wiring.pen.intent(key, bound))
         if result.status is ItemStatus.SERVED and result.step is not None:
             return self._keep(result.step)
         await self._refuse(key, result)
@@ -240,7 +241,7 @@ class Steps:
         if result.status is ItemStatus.SERVED and result.step is not None:
             return self._keep(result.step)
         await self._refuse(key, result)
-        self._count(receipt.kind, receipt.cost_usd, receipt.commit)
+        self._count(receipt)
         self._wiring.observer.ended(receipt)
         return receipt.result
 
@@ -255,7 +256,7 @@ class Steps:
 
     def _keep(self, step: Step) -> Json:
         self._journal[step.ordinal, step.sub] = step
-        self._count(step.kind, step.cost_usd, step.commit)
+        self._count(step)
         return step.result
 
     async def _refuse(self, key: StepKey, result: ItemResult) -> None:
@@ -265,7 +266,7 @@ class Steps:
             case ItemStatus.HALTED:
                 raise HaltedError(result.detail)
             case ItemStatus.OVER_BUDGET | ItemStatus.BLOCKED:
-                raise OverBudgetError(result.detail)
+                raise OverBudgetError(result.detail, result.exceeded)
             case ItemStatus.DIVERGED:
                 await self._diverge(key, result.detail or "the request differs")
             case ItemStatus.INVALID:
@@ -277,11 +278,12 @@ class Steps:
         await self._wiring.record([self._wiring.pen.diverged(key, detail)])
         raise DivergenceError(self._wiring.pen.info.thread, key.ordinal, detail)
 
-    def _count(self, kind: StepKind, cost_usd: Decimal, commit: str | None) -> None:
+    def _count(self, done: Step | Receipt) -> None:
         self.totals.steps += 1
-        self.totals.model_calls += kind is StepKind.MODEL
-        self.totals.cost_usd += cost_usd
-        self.totals.commit = commit or self.totals.commit
+        self.totals.model_calls += done.kind is StepKind.MODEL
+        self.totals.cost_usd += done.cost_usd
+        self.totals.tokens += done.usage.tokens if done.usage else 0
+        self.totals.commit = done.commit or self.totals.commit
 
 
 def refusal(reason: str) -> ToolResult:

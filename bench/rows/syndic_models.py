@@ -17,7 +17,7 @@ from litellm.types.utils import Usage as BilledUsage
 from pydantic import BaseModel
 
 from agents.assignments import Evidence, Report, Verdict, Work, WorkResult
-from agents.models import Lost, ModelAnswer, ModelRequest, ToolCall
+from agents.models import Bound, Lost, ModelAnswer, ModelRequest, ToolCall
 from agents.steps import Steps
 from agents.tools.base import Tool, ToolContext, ToolResult
 from bench.rows.task import MODEL, TEXT, TOOL, TOOL_STEPS
@@ -26,7 +26,7 @@ from ledger.vocabulary import Answer, Json, Role, Tier, Usage
 CHAIN = ("bench/fake",)
 COST = Decimal("0.001")
 """US dollars a call."""
-BOUND = Decimal("0.002")
+BOUND = Bound(Decimal("0.002"), 1000)
 _USAGE = Usage(prompt_tokens=500, completion_tokens=125)
 
 added_s: list[float] = []
@@ -67,7 +67,7 @@ _FINISH = {
 class DirectModels:
     """`agents.models.Models` without LiteLLM: the peers' model through the same coroutine."""
 
-    def bound(self, request: ModelRequest, chain: Sequence[str]) -> Decimal:
+    def bound(self, request: ModelRequest, chain: Sequence[str]) -> Bound:
         return BOUND
 
     async def complete(

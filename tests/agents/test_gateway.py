@@ -16,7 +16,7 @@ import pytest
 from agents.errors import ModelRefusedError, ModelUnavailableError, NoModelKeyError, UnpricedModelError
 from agents.gateway import Gateway
 from agents.model_keys import Access, EnvironmentKeys, Wanted
-from agents.models import ModelRequest
+from agents.models import Bound, ModelRequest
 from agents.pricing import Price, prompt_tokens_bound
 from agents.roles import OFFLINE_MODEL, chain_for
 from ledger.vocabulary import Role, Usage
@@ -159,15 +159,20 @@ async def test_an_unknown_provider_is_refused_readably() -> None:
 def test_the_bound_is_the_dearest_of_the_chain_and_no_less_than_the_bill(gateway: Gateway) -> None:
     bound = gateway.bound(REQUEST, CHAIN)
     assert bound == gateway.bound(REQUEST, CHAIN[::-1])
-    assert bound >= gateway.bound(REQUEST, CHAIN[:1])
-    assert bound >= 500 * PRICES["openai/second"].completion
+    assert bound.usd >= gateway.bound(REQUEST, CHAIN[:1]).usd
+    assert bound.usd >= 500 * PRICES["openai/second"].completion
+    assert bound.tokens > 500
+
+
+def test_the_offline_maintainer_takes_no_tokens_and_an_own_model_does(gateway: Gateway) -> None:
+    assert gateway.bound(REQUEST, (OFFLINE_MODEL,)) == Bound()
+    assert gateway.bound(REQUEST, (OFFLINE_MODEL, "ollama/llama3")).tokens > REQUEST.max_tokens
 
 
 def test_listed_models_have_a_bound_and_unlisted_ones_an_error() -> None:
     gateway = Gateway(EnvironmentKeys())
-    assert gateway.bound(REQUEST, ("anthropic/claude-sonnet-4-5",)) > 0
-    assert gateway.bound(REQUEST, (OFFLINE_MODEL,)) == 0
-    assert gateway.bound(REQUEST, ("ollama/llama3",)) == 0
+    assert gateway.bound(REQUEST, ("anthropic/claude-sonnet-4-5",)).usd > 0
+    assert gateway.bound(REQUEST, ("ollama/llama3",)).usd == 0
     with pytest.raises(UnpricedModelError, match="openai/my-own"):
         gateway.bound(REQUEST, (OFFLINE_MODEL, "openai/my-own"))
 
@@ -182,7 +187,7 @@ def test_an_own_price_bounds_and_bills_cached_tokens_apart() -> None:
 def test_an_own_price_counts_more_than_the_list() -> None:
     model = "anthropic/claude-sonnet-4-5"
     dear = Gateway(EnvironmentKeys(), prices={model: Price.per_million(Decimal(1000), Decimal(1000))})
-    assert dear.bound(REQUEST, (model,)) > Gateway(EnvironmentKeys()).bound(REQUEST, (model,))
+    assert dear.bound(REQUEST, (model,)).usd > Gateway(EnvironmentKeys()).bound(REQUEST, (model,)).usd
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from agents.gateway import Gateway
 from agents.git import GitStore
 from agents.layout import Layout
 from agents.model_keys import Access, Wanted
-from agents.models import ModelAnswer, ModelRequest, Models, ToolCall
+from agents.models import Bound, ModelAnswer, ModelRequest, Models, ToolCall
 from agents.recording import Recorder, scrub
 from agents.rehearsal.provider import Provider
 from agents.rehearsal.server import serving
@@ -65,8 +65,8 @@ class Echo:
     text: str = "answer"
     refuses: bool = False
 
-    def bound(self, request: ModelRequest, chain: Any) -> Decimal:
-        return Decimal("0.5")
+    def bound(self, request: ModelRequest, chain: Any) -> Bound:
+        return Bound(Decimal("0.5"), 200)
 
     async def complete(self, request: ModelRequest, chain: Any, offset: int = 0, *, lost: Any = None) -> ModelAnswer:
         self.calls += 1
@@ -94,7 +94,7 @@ def path(tmp_path: Path) -> Path:
 
 async def test_a_replayed_answer_is_the_recorded_one_free_and_labelled(path: Path) -> None:
     replayer = await recorded(path, asking("s", "u"))
-    assert replayer.bound(asking("s", "u"), CHAIN) == 0
+    assert replayer.bound(asking("s", "u"), CHAIN) == Bound()
     answer = await replayer.complete(asking("s", "u"), CHAIN)
     assert (answer.text, answer.tool_calls[0].id) == ("answer 1", "c1")
     assert (answer.model, answer.cost_usd, answer.usage) == (f"replay/{MODEL}", Decimal(0), Usage())
@@ -283,8 +283,8 @@ async def test_a_run_recorded_over_http_replays_with_the_provider_gone(run: Run,
 
     second, again = await run(Replayer(read_recording(path)), "second")
     assert provider.calls == first.model_calls
-    assert second.cost_usd == 0
-    assert second.model_copy(update={"cost_usd": first.cost_usd}) == first
+    assert (second.cost_usd, second.tokens) == (0, 0)
+    assert second.model_copy(update={"cost_usd": first.cost_usd, "tokens": first.tokens}) == first
     results = [[step.request_digest for step in await kept.steps(first.thread)] for kept in (store, again)]
     assert results[0] == results[1]
     models = {step.model for step in await again.steps(first.thread) if step.model}

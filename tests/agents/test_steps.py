@@ -18,7 +18,7 @@ from agents.errors import (
     OverBudgetError,
     RunStoppedError,
 )
-from agents.models import ModelAnswer, ModelRequest, ToolCall
+from agents.models import Bound, ModelAnswer, ModelRequest, ToolCall
 from agents.policy import Decision
 from agents.receipts import Pen, StepKey
 from agents.steps import Performed, Reading, Steps, Wiring
@@ -28,7 +28,7 @@ from ledger.errors import StoreUnreachableError
 from ledger.journal import GroupCommit
 from ledger.memory import MemoryStore
 from ledger.store import Item, ItemResult, Lease, Receipt, ThreadInfo
-from ledger.vocabulary import Standing, StepKind, StepStatus, Usage
+from ledger.vocabulary import Exceeded, Standing, StepKind, StepStatus, Usage
 
 INFO = ThreadInfo(
     thread="p/s1/t/engineer-1", project="p", sprint=1, task="t", role="engineer", agent="p.engineer.ada",
@@ -37,7 +37,7 @@ INFO = ThreadInfo(
 TTL = timedelta(seconds=30)
 ALLOWED = Decision(allowed=True, rule="allowed", reason="engineer may use it")
 DENIED = Decision(allowed=False, rule="path", reason="the path leaves the worktree")
-BOUND = Decimal("0.5")
+BOUND = Bound(Decimal("0.5"), 200)
 COST = Decimal("0.1")
 
 
@@ -116,7 +116,7 @@ class Run:
         self.world.moment()
         return ModelAnswer(text=f"answer {text}", model="m/x", usage=Usage(prompt_tokens=5), cost_usd=COST)
 
-    async def think(self, ordinal: int, text: str, ask: Callable | None = None, bound: Decimal = BOUND) -> ModelAnswer:
+    async def think(self, ordinal: int, text: str, ask: Callable | None = None, bound: Bound = BOUND) -> ModelAnswer:
         return await self.steps.model(ordinal, "change", request(text), lambda: bound, ask or (lambda: self.ask(text)))
 
     async def write(self, ordinal: int, name: str, sub: int = 0) -> ToolResult:
@@ -256,10 +256,26 @@ async def test_a_run_that_is_stopping_starts_no_step() -> None:
 async def test_an_empty_budget_asks_nobody() -> None:
     world = World()
     run = await world.open()
-    with pytest.raises(OverBudgetError):
-        await run.think(0, "question", bound=Decimal(11))
+    with pytest.raises(OverBudgetError) as caught:
+        await run.think(0, "question", bound=Bound(Decimal(11)))
+    assert caught.value.exceeded is Exceeded.USD
     assert world.asked == []
     assert (await world.store.budget("p")).reserved_usd == 0
+
+
+async def test_tokens_are_reserved_counted_and_refused_like_money() -> None:
+    world = World()
+    run = await world.open()
+    await world.store.raise_budget("p", None, 300)
+    await run.think(0, "question")
+    await run.think(1, "next")
+    budget = await world.store.budget("p")
+    assert (run.steps.totals.tokens, budget.spent_tokens, budget.reserved_tokens) == (10, 10, 0)
+    with pytest.raises(OverBudgetError, match="limit 300 tokens, spent 10, reserved 0, asked for 291") as caught:
+        await run.think(2, "long", bound=Bound(Decimal("0.1"), 291))
+    assert caught.value.exceeded is Exceeded.TOKENS
+    assert world.asked == ["question", "next"]
+    assert (await world.open()).steps.totals.tokens == 10
 
 
 async def test_a_run_that_lost_its_lease_writes_nothing_more() -> None:
@@ -345,7 +361,7 @@ async def test_a_lost_answer_stays_charged_and_is_listed_in_doubt() -> None:
         await run.think(0, "question", lost)
     again = await world.open()
     assert len(await world.store.in_doubt("p")) == 1
-    assert (await world.store.budget("p")).spent_usd == BOUND
+    assert (await world.store.budget("p")).spent_usd == BOUND.usd
     await again.think(0, "question")
 
 

@@ -151,7 +151,7 @@ async def test_sixty_four_agents_on_a_budget_for_ten_calls(database: Database, s
     price = Price(RATE, RATE)
     with overbilling(seed=kills + shared) as (provider, url):
         gateway = Gateway(Keys(url), prices={MODEL: price})
-        bound = gateway.bound(REQUEST, (MODEL,))
+        bound = gateway.bound(REQUEST, (MODEL,)).usd
         limit = bound * ALLOWED
         await store.open_budget("p", limit)
         crowd = Crowd(store, gateway, "p", shared, frozenset(range(kills)))
@@ -209,7 +209,7 @@ async def test_a_run_that_was_out_of_money_goes_on_where_it_stopped(database: Da
     store = PostgresStore(pool)
     with overbilling(seed=1) as (provider, url):
         gateway = Gateway(Keys(url), prices={MODEL: Price(RATE, RATE)})
-        bound = gateway.bound(REQUEST, (MODEL,))
+        bound = gateway.bound(REQUEST, (MODEL,)).usd
         crowd = Crowd(store, gateway, "p", shared=True, turns=5)
         await store.open_budget("p", bound * 2)
         await store.open_budget("p/s1/t", None)
