@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from pydantic import Field
+
 from agents.assignments import Feedback, Work
 from ledger.vocabulary import ArtifactRef, Exceeded, Json, OutcomeKind, Record, Role, Seat
 
@@ -54,6 +56,10 @@ class AgentRun(Record):
     answer_to: str | None = None
     """The outcome's `question_id` that is answered; without it, an answer that the journal holds already is not used again."""
 
+    colleagues: tuple[str, ...] = ()
+    """Agent ids that may be asked; without any the run is not offered the tool `ask`."""
+    limits: TimeLimits = TimeLimits()
+
 
 class AgentOutcome(Record):
     """`result` is the validated result model of the assignment's work; the same document lies in `artifact`."""
@@ -69,6 +75,8 @@ class AgentOutcome(Record):
     """What a person is asked (`needs_human`), or why it was refused."""
     question_id: str | None = None
     to_role: Role | None = None
+    to_agent: str | None = None
+    """Who is asked (`needs_teammate`)."""
     commit: str | None = None
     """Head of the branch after the run's last served receipt."""
     notices: tuple[str, ...] = ()
