@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
+from ledger._memory_messages import Mail
 from ledger._memory_state import NOTHING, Amount, Attempt, KeptStep, State, StepKey, Thread
 from ledger._wire import Prepared
-from ledger.chain import compact, decimal_text
+from ledger.chain import decimal_text
 from ledger.errors import KeyConflictError
 from ledger.events import BudgetViolated, LateAnswer
 from ledger.store import Budget, Intent, ItemResult, ItemStatus, NewEntry, Receipt, Step
@@ -140,10 +141,21 @@ def _apply_plain_receipt(state: State, item: Receipt, prepared: Prepared, thread
     halt = state.halted_by(thread) if item.kind is StepKind.TOOL else None
     if halt:
         return _answer(ItemStatus.HALTED, halt)
+    refusal = _refused_by_mail(state, item)
+    if refusal:
+        return refusal
     state.check_keys(item.entries)
     state.steps[key] = _finished(item, prepared, epoch=thread.epoch, attempt=1, started_at=now, now=now)
     _attach(state, item, now)
     return _with(ItemStatus.OK, state.steps[key])
+
+
+def _refused_by_mail(state: State, item: Receipt) -> ItemResult | None:
+    mail = Mail(state)
+    if reason := mail.refusal_of_reading(item.acknowledged):
+        return _answer(ItemStatus.TAKEN, reason)
+    reason = next((reason for message in item.outbox if (reason := mail.refuses(message))), None)
+    return _answer(ItemStatus.UNDELIVERABLE, reason) if reason else None
 
 
 def _apply_model_receipt(state: State, item: Receipt, prepared: Prepared, thread: Thread, now: datetime) -> ItemResult:
@@ -261,9 +273,11 @@ def _finished(
 def _attach(state: State, item: Receipt, now: datetime) -> None:
     for entry in item.entries:
         state.append(entry, now)
+    mail = Mail(state)
     for message in item.outbox:
-        state.put_message(message, compact(message.payload), now)
+        # An answer that was paid for is never refused for the sake of a message.
+        (mail.park if item.kind is StepKind.MODEL else mail.put)(message, now)
     for name in item.acknowledged:
         kept = state.messages.get(name)
-        if kept and kept.read_by_step is None:
+        if kept and kept.is_unread:
             kept.read_by_step = f"{item.thread}#{item.ordinal}.{item.sub}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,8 @@ from decimal import Decimal
 from ledger.chain import canonical, decimal_text, seal
 from ledger.errors import KeyConflictError
 from ledger.events import BudgetLow
-from ledger.store import GENESIS, Budget, Entry, Head, Message, NewEntry, NewMessage, StandingRow, Step, ThreadInfo
+from ledger.messages import DeadLetter, Message, NewMessage
+from ledger.store import GENESIS, Budget, Entry, Head, NewEntry, StandingRow, Step, ThreadInfo
 from ledger.vocabulary import SOFT_LIMIT_PERCENT, Standing, StepStatus, Usage, is_low
 
 
@@ -89,12 +91,42 @@ class KeptMessage:
     payload: str
     position: int
     at: datetime
-    delivered: bool = False
+    delivered_at: datetime | None = None
     read_by_step: str | None = None
+    buried_at: datetime | None = None
+    generation: int | None = None
+    number: int | None = None
+
+    @property
+    def is_unread(self) -> bool:
+        return self.read_by_step is None and self.buried_at is None
 
     def read(self) -> Message:
         values = {**self.message.model_dump(), "payload": json.loads(self.payload)}
-        return Message(**values, position=self.position, at=self.at, read_by_step=self.read_by_step)
+        return Message(
+            **values, position=self.position, at=self.at, read_by_step=self.read_by_step, generation=self.generation,
+            number=self.number, delivered_at=self.delivered_at, buried_at=self.buried_at,
+        )  # fmt: skip
+
+
+@dataclass
+class Box:
+    """An inbox."""
+
+    capacity: int
+    closed: str | None = None
+    """Why it is closed."""
+    generation: int = 1
+    numbered: int = 0
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """Who reads an inbox under a name."""
+
+    holder: str
+    epoch: int
+    expires_at: datetime
 
 
 StepKey = tuple[str, int, int]
@@ -113,6 +145,11 @@ class State:
     artifacts: dict[str, bytes] = field(default_factory=dict[str, bytes])
     standings: dict[str, StandingRow] = field(default_factory=dict[str, StandingRow])
     messages: dict[str, KeptMessage] = field(default_factory=dict[str, KeptMessage])
+    boxes: dict[tuple[str, str], Box] = field(default_factory=dict[tuple[str, str], Box])
+    consumers: dict[tuple[str, str, str], Consumer] = field(default_factory=dict[tuple[str, str, str], Consumer])
+    letters: dict[str, DeadLetter] = field(default_factory=dict[str, DeadLetter])
+    outbox: asyncio.Event = field(default_factory=asyncio.Event)
+    """Something was written to it."""
 
     def head(self, project: str) -> Head:
         chain = self.chains.get(project)
@@ -137,10 +174,6 @@ class State:
             self.chains.setdefault(entry.project, []).append(known)
             self.keys[entry.project, entry.key] = known
         return known
-
-    def put_message(self, message: NewMessage, payload: str, now: datetime) -> KeptMessage:
-        kept = KeptMessage(message, payload, len(self.messages) + 1, now)
-        return self.messages.setdefault(message.id, kept)
 
     def halted_by(self, thread: Thread) -> str | None:
         rows = (self.standings.get(subject) for subject in thread.subjects)

@@ -12,13 +12,14 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from ledger._queries import queries
-from ledger.errors import KeyConflictError, LedgerError, SchemaError, StoreUnreachableError
+from ledger.errors import KeyConflictError, LedgerError, SchemaError, StoreUnreachableError, UndeliverableError
 
 Pool = AsyncConnectionPool[AsyncConnection[Any]]
 Rows = list[dict[str, Any]]
 
 TRIES = 3
 _KEY_CONFLICT = "SY001"
+_UNDELIVERABLE = "SY002"
 _GONE = ("08", "28", "57P")
 """SQLSTATE classes of a connection that failed, a login that was refused and a server that stops or starts."""
 _AGAIN = (errors.DeadlockDetected, errors.SerializationFailure)
@@ -45,6 +46,8 @@ def translate(error: psycopg.Error, address: str) -> LedgerError:
     text = (error.diag.message_primary or str(error) or type(error).__name__)[:500]
     if error.sqlstate == _KEY_CONFLICT:
         return KeyConflictError(text)
+    if error.sqlstate == _UNDELIVERABLE:
+        return UndeliverableError(text)
     if isinstance(error, _NO_SCHEMA):
         return SchemaError(f"the database at {address} does not have this build's schema ({text}); migrate it first")
     if isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith(_GONE):
@@ -66,6 +69,7 @@ class Session:
             StoreUnreachableError: no connection, or it broke twice.
             SchemaError: the schema is missing or older than this build.
             KeyConflictError: an entry's key is taken by another entry.
+            UndeliverableError: a message cannot be sent.
             LedgerError: the database refused for another reason.
         """
         statement = queries()[name]

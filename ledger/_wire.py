@@ -148,7 +148,8 @@ def entry_of(row: dict[str, Any]) -> Entry:
 
 def message_of(row: dict[str, Any]) -> Message:
     """A message from its columns."""
-    return Message.model_validate({**row, "at": row["at"].astimezone(UTC), "payload": json.loads(row["payload"])})
+    times = {name: at and at.astimezone(UTC) for name, at in row.items() if name in ("at", "delivered_at", "buried_at")}
+    return Message.model_validate({**row, **times, "payload": json.loads(row["payload"])})
 
 
 def step_of(wire: dict[str, Any], result: str | None = None) -> Step:

@@ -22,6 +22,20 @@ class LeaseLostError(LedgerError):
     """Another run has taken this thread over."""
 
 
+class ConsumerHeldError(LedgerError):
+    """Another process reads this inbox under the same name."""
+
+    def __init__(self, consumer: str, inbox: str, holder: str, seconds_left: float) -> None:
+        super().__init__(
+            f"consumer {consumer} of inbox {inbox} is {holder} for another {seconds_left:.1f} s; two may not share a name"
+        )
+        self.seconds_left = seconds_left
+
+
+class UndeliverableError(LedgerError):
+    """A message cannot be sent: there is no such addressee, it has finished, or its inbox is full."""
+
+
 class UnknownScopeError(LedgerError):
     """There is no budget of that scope."""
 

@@ -8,12 +8,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from ledger._memory_apply import apply_one
+from ledger._memory_messages import Mail, MemoryMessages
 from ledger._memory_state import Attempt, State, Thread
 from ledger._memory_teamwork import MemoryTeamwork, Tables
-from ledger._memory_teamwork import MemoryTeamwork, Tables
 from ledger._memory_usage import cost_rows, usage_rows
-from ledger._wire import entries_text, messages_text, money, prepare
-from ledger.chain import compact
+from ledger._wire import entries_text, money, prepare
 from ledger.clock import Clock, utc_now
 from ledger.errors import (
     InvalidEntryError,
@@ -33,9 +32,7 @@ from ledger.store import (
     ItemResult,
     ItemStatus,
     Lease,
-    Message,
     NewEntry,
-    NewMessage,
     StandingRow,
     Step,
     ThreadInfo,
@@ -44,13 +41,12 @@ from ledger.store import (
 from ledger.vocabulary import Standing, StepKind, StepStatus
 
 
-class MemoryStore(MemoryTeamwork):
+class MemoryStore(MemoryMessages, MemoryTeamwork):
     """Keeps `ledger.store.Store` for as long as the process lives."""
 
     def __init__(self, clock: Clock = utc_now) -> None:
         self._clock = clock
         self._state = State()
-        self._team = Tables()
         self._team = Tables()
 
     async def record(self, entries: Sequence[NewEntry]) -> list[Entry]:
@@ -77,6 +73,7 @@ class MemoryStore(MemoryTeamwork):
         if thread.holder not in (None, holder) and thread.expires_at and thread.expires_at > now:
             raise LeaseHeldError(info.thread, str(thread.holder), (thread.expires_at - now).total_seconds())
         self._state.doubt(info.thread)
+        Mail(self._state).open(info.project, info.agent, reopen=True)
         thread.epoch, thread.holder, thread.expires_at = thread.epoch + 1, holder, now + ttl
         return Lease(thread=info.thread, holder=holder, epoch=thread.epoch)
 
@@ -206,35 +203,6 @@ class MemoryStore(MemoryTeamwork):
 
     async def standing(self, subject: str) -> StandingRow | None:
         return self._state.standings.get(subject)
-
-    async def post(self, messages: Sequence[NewMessage]) -> list[Message]:
-        now = self._clock()
-        try:
-            messages_text(messages)
-        except (TypeError, ValueError) as error:
-            raise LedgerError(f"a message cannot be written: {error}") from error
-        return [self._state.put_message(message, compact(message.payload), now).read() for message in messages]
-
-    async def undelivered(self, limit: int = 100) -> list[Message]:
-        return [kept.read() for kept in self._state.messages.values() if not kept.delivered][:limit]
-
-    async def mark_delivered(self, ids: Sequence[str]) -> None:
-        for name in ids:
-            if name in self._state.messages:
-                self._state.messages[name].delivered = True
-
-    async def redeliver(self) -> int:
-        again = [kept for kept in self._state.messages.values() if kept.delivered and kept.read_by_step is None]
-        for kept in again:
-            kept.delivered = False
-        return len(again)
-
-    async def inbox(self, project: str, agent: str) -> list[Message]:
-        return [
-            kept.read()
-            for kept in self._state.messages.values()
-            if (kept.message.project, kept.message.target, kept.read_by_step) == (project, agent, None)
-        ]
 
     async def close(self) -> None:
         """Nothing to let go of."""

@@ -15,16 +15,15 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from ledger._migrations import check_schema, grant_worker, migrate
-from ledger._postgres_teamwork import PostgresTeamwork
+from ledger._postgres_messages import PostgresMessages
 from ledger._postgres_teamwork import PostgresTeamwork
 from ledger._session import Pool, Session
+from ledger._signals import OutboxSignals
 from ledger._wire import (
     Prepared,
     answer_of,
     entries_text,
     entry_of,
-    message_of,
-    messages_text,
     money,
     prepare,
     step_of,
@@ -49,9 +48,7 @@ from ledger.store import (
     ItemResult,
     ItemStatus,
     Lease,
-    Message,
     NewEntry,
-    NewMessage,
     StandingRow,
     Step,
     ThreadInfo,
@@ -82,7 +79,7 @@ def create_pool(dsn: str, *, min_size: int = 1, max_size: int = 8, timeout: time
     )
 
 
-class PostgresStore(PostgresTeamwork):
+class PostgresStore(PostgresMessages, PostgresTeamwork):
     """Keeps `ledger.store.Store`.
 
     Times, those of leases too, come from `clock`: where machines disagree a lease may be taken early, which its
@@ -92,6 +89,7 @@ class PostgresStore(PostgresTeamwork):
     def __init__(self, pool: Pool, clock: Clock = utc_now) -> None:
         self._pool = pool
         self._session = Session(pool)
+        self._signals = OutboxSignals(pool.conninfo if isinstance(pool.conninfo, str) else "")
         self._clock = clock
 
     async def record(self, entries: Sequence[NewEntry]) -> list[Entry]:
@@ -204,31 +202,8 @@ class PostgresStore(PostgresTeamwork):
         row = await self._session.one("standing", {"subject": subject})
         return None if row is None else StandingRow.model_validate(row)
 
-    async def post(self, messages: Sequence[NewMessage]) -> list[Message]:
-        if not messages:
-            return []
-        try:
-            text = messages_text(messages)
-        except (TypeError, ValueError) as error:
-            raise LedgerError(f"a message cannot be written: {error}") from error
-        values = {"messages": text, "now": self._clock()}
-        return [message_of(row) for row in await self._session.rows("post", values)]
-
-    async def undelivered(self, limit: int = 100) -> list[Message]:
-        return [message_of(row) for row in await self._session.rows("undelivered", {"limit": limit})]
-
-    async def mark_delivered(self, ids: Sequence[str]) -> None:
-        await self._session.rows("mark_delivered", {"ids": list(ids), "now": self._clock()})
-
-    async def redeliver(self) -> int:
-        [row] = await self._session.rows("redeliver")
-        return row["again"]
-
-    async def inbox(self, project: str, agent: str) -> list[Message]:
-        rows = await self._session.rows("inbox", {"project": project, "agent": agent})
-        return [message_of(row) for row in rows]
-
     async def close(self) -> None:
+        await self._signals.close()
         await self._pool.close()
 
 

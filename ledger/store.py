@@ -12,7 +12,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
-from ledger.teamwork import TeamStore
+from ledger.messages import Message as Message
+from ledger.messages import MessageStore, NewMessage
 from ledger.teamwork import TeamStore
 from ledger.vocabulary import Exceeded, Json, Record, Standing, StepKind, StepStatus, Usage
 
@@ -56,25 +57,6 @@ class Head(Record):
 
     def __str__(self) -> str:
         return f"{self.project}@{self.seq}:{self.hash}"
-
-
-class NewMessage(Record):
-    """A message between agents. `id` is derived by the sender, so that a repeated write is the same message."""
-
-    id: str
-    project: str
-    source: str
-    target: str
-    """An agent id, or `*` for the project's feed."""
-    type: str
-    payload: dict[str, Json]
-    correlation: str | None = None
-
-
-class Message(NewMessage):
-    position: int
-    at: datetime
-    read_by_step: str | None = None
 
 
 class ThreadInfo(Record):
@@ -154,6 +136,10 @@ class ItemStatus(StrEnum):
     DIVERGED = "diverged"
     """The step exists with another request digest: the code changed under a running thread."""
     INVALID = "invalid"
+    TAKEN = "taken"
+    """A message that the step acknowledges was read by another step, or buried, meanwhile; read again."""
+    UNDELIVERABLE = "undeliverable"
+    """A message of the step's outbox is refused: no such agent, finished, inbox full, payload too large; `detail` says."""
 
 
 class Step(Record):
@@ -250,7 +236,7 @@ class StandingRow(Record):
     at: datetime
 
 
-class Store(TeamStore, Protocol):
+class Store(MessageStore, TeamStore, Protocol):
     """The record. Every method is safe to call again with the same arguments."""
 
     async def record(self, entries: Sequence[NewEntry]) -> list[Entry]:
@@ -316,24 +302,6 @@ class Store(TeamStore, Protocol):
     async def set_standing(self, subject: str, standing: Standing, reason: str) -> None: ...
 
     async def standing(self, subject: str) -> StandingRow | None: ...
-
-    async def post(self, messages: Sequence[NewMessage]) -> list[Message]:
-        """Write to the outbox; a known id is returned as it stands."""
-        ...
-
-    async def undelivered(self, limit: int = 100) -> list[Message]:
-        """Messages that the relay has not yet handed to Redis, oldest first."""
-        ...
-
-    async def mark_delivered(self, ids: Sequence[str]) -> None: ...
-
-    async def redeliver(self) -> int:
-        """Mark unread messages undelivered again (Redis was wiped); returns how many."""
-        ...
-
-    async def inbox(self, project: str, agent: str) -> list[Message]:
-        """Messages to the agent that no step has read, oldest first."""
-        ...
 
     async def reconcile(self, project: str) -> int:
         """End what no run holds any more: expire leases, turn their reserved attempts in-doubt. Returns how many."""

@@ -77,25 +77,6 @@ SELECT syndic.set_standing(%(subject)s, %(standing)s, %(reason)s, %(now)s);
 -- name: standing
 SELECT subject, standing, reason, at FROM syndic.standings WHERE subject = %(subject)s;
 
--- name: post
-SELECT position, id, project, source, target, type, payload::text AS payload, correlation, at, read_by_step
-  FROM syndic.post(%(messages)s::jsonb, %(now)s);
-
--- name: undelivered
-SELECT position, id, project, source, target, type, payload::text AS payload, correlation, at, read_by_step
-  FROM syndic.messages WHERE delivered_at IS NULL ORDER BY position LIMIT %(limit)s;
-
--- name: mark_delivered
-SELECT syndic.mark_delivered(%(ids)s, %(now)s);
-
--- name: redeliver
-SELECT syndic.redeliver() AS again;
-
--- name: inbox
-SELECT position, id, project, source, target, type, payload::text AS payload, correlation, at, read_by_step
-  FROM syndic.messages
- WHERE project = %(project)s AND target = %(agent)s AND read_by_step IS NULL ORDER BY position;
-
 -- name: migration_lock
 SELECT pg_advisory_xact_lock(1398361668, 0);
 

@@ -179,6 +179,7 @@ async def test_a_receipt_is_done_or_failed(store: Store, lease: Lease) -> None:
 
 
 async def test_what_belongs_to_a_step_is_written_with_it(store: Store, project: str, lease: Lease) -> None:
+    await store.open_inbox(project, "qa")
     await store.post([message(f"{project}-in", project=project)])
     await store.apply(
         [
@@ -193,7 +194,7 @@ async def test_what_belongs_to_a_step_is_written_with_it(store: Store, project: 
         ]
     )
     assert await kinds(store, project) == ["note", "note"]
-    assert await store.inbox(project, "p-engineer-1") == []
+    assert await store.inbox(project, f"{project}-engineer-1") == []
     assert [kept.payload for kept in await store.inbox(project, "qa")] == [{"text": "\x00 hi"}]
 
 

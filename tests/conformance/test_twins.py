@@ -40,15 +40,15 @@ class Chance:
     def item(self) -> Item:
         dice = self.dice
         lease = dice.choice(self.leases[-4:])
-        ordinal, ask = dice.randrange(6), dice.choice(["q"] * 12 + ["other"])
+        ordinal, ask = dice.randrange(12), dice.choice(["q"] * 12 + ["other"])
         if dice.random() < 0.45:
             bound = dice.choice(["0.10", "0.10", "0.30", "0.0000000001"])
             tokens = dice.choice([0, 100, 100, 400])
             return intent(lease, ordinal, bound, ask=ask, name=dice.choice(["m1", "m1", "m2"]), tokens=tokens)
-        kind = dice.choice([StepKind.MODEL] * 5 + [StepKind.TOOL, StepKind.INPUT])
+        kind = dice.choice([StepKind.MODEL] * 5 + [StepKind.TOOL, StepKind.INPUT] * 2)
         status = StepStatus.FAILED if dice.random() < 0.25 else StepStatus.DONE
         cost = dice.choice(["0", "0.05", "0.10", "0.12345678949"])
-        name = f"{self.project}-{dice.randrange(40)}"
+        name = f"{self.project}-{dice.randrange(12)}"
         return receipt(
             lease,
             ordinal,
@@ -59,8 +59,9 @@ class Chance:
             ask=ask,
             status=status,
             entries=(note(name, dice.choice("ab") * (dice.random() < 0.1), self.project),) * dice.randrange(3),
-            outbox=(message(name, "qa", self.project, n=ordinal),) * dice.randrange(2),
-            acknowledged=(f"{self.project}-{dice.randrange(40)}",) * dice.randrange(2),
+            outbox=(message(name, dice.choice(["qa", "qa", "qa", "nobody"]), self.project, n=ordinal),)
+            * dice.randrange(2),
+            acknowledged=(f"{self.project}-{dice.randrange(12)}",) * dice.randrange(2),
         )
 
     async def disturb(self, stores: tuple[Store, Store], hands: Hands) -> None:
@@ -69,7 +70,8 @@ class Chance:
         subject = dice.choice([project, f"{project}/s1/t", f"{project}-engineer-1"])
         scope, limit = dice.choice([project, f"{project}/s1/t"]), Decimal(dice.randrange(1, 30)) / 10
         tokens = dice.choice([None, dice.randrange(1, 4000)])
-        what, standing = dice.randrange(6), dice.choice([Standing.ACTIVE, Standing.ACTIVE, Standing.PAUSED])
+        what, standing = dice.randrange(9), dice.choice([Standing.ACTIVE, Standing.ACTIVE, Standing.PAUSED])
+        seed = dice.randrange(6)
         info, holder = thread(project, lineage=dice.choice("ab")), dice.choice(["w1", "w2"])
         told: list[object] = []
         for store in stores:
@@ -81,6 +83,13 @@ class Chance:
                 told.append(await store.reconcile(project))
             elif what == 3 and self.leases:
                 told.append(await store.release_lease(self.leases[-1]))
+            elif what == 6:
+                told.append(await store.open_inbox(project, "qa", capacity=5, reopen=seed % 2 == 0))
+            elif what == 7:
+                told.append(await store.close_inbox(project, "qa", "done") if seed % 3 == 0 else None)
+            elif what == 8:
+                told.append([m.id for m in await store.undelivered(10_000) if m.project == project])
+                told[-1] = [told[-1], await store.redeliver(project)]
             else:
                 told.append(await attempt(store, info, holder))
         assert told[0] == told[1]
@@ -110,7 +119,9 @@ async def state(store: Store, project: str) -> dict[str, object]:
         "usage": await store.usage(project),
         "cost": {by: await store.cost(project, by) for by in CostBy},
         "budgets": [await store.budget(scope) for scope in (project, f"{project}/s1", f"{project}/s1/t")],
-        "inbox": [m.model_dump(exclude={"position"}) for m in await store.inbox(project, "qa")],
+        "messages": [m.model_dump(exclude={"position"}) for m in await store.conversation(project)],
+        "inbox": [m.id for m in await store.inbox(project, "qa")],
+        "dead": await store.dead_letters(project, settled=True),
     }
 
 
@@ -120,6 +131,7 @@ async def test_random_runs_end_alike(twins: tuple[Store, Store], project: str, h
     for store in twins:
         await store.open_budget(project, Decimal("1.5"), 1500)
         await store.open_budget(f"{project}/s1/t", Decimal("1"))
+        await store.open_inbox(project, "qa", capacity=8)
     for lineage in "ab":
         [lease, _] = [await store.acquire_lease(thread(project, lineage=lineage), "w1", MINUTE) for store in twins]
         chance.leases.append(lease)

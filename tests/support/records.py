@@ -44,8 +44,10 @@ def note(key: str, text: str = "hello", project: str = "p") -> NewEntry:
     return NewEntry(project=project, key=key, kind="note", body={"text": text})
 
 
-def message(name: str, target: str = "p-engineer-1", project: str = "p", **payload: Json) -> NewMessage:
-    return NewMessage(id=name, project=project, source="pm", target=target, type="feedback", payload=payload)
+def message(name: str, target: str | None = None, project: str = "p", **payload: Json) -> NewMessage:
+    """To the agent of `thread(project)` where no target is named."""
+    addressee = f"{project}-engineer-1" if target is None else target
+    return NewMessage(id=name, project=project, source="pm", target=addressee, type="FEEDBACK", payload=payload)
 
 
 def intent(
