@@ -6,6 +6,7 @@ import asyncio
 import shlex
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,7 +27,16 @@ from temporalio.common import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from ledger.vocabulary import Answer, Money, Record, TaskState, dollars, project_workflow_id, sprint_workflow_id
+from ledger.vocabulary import (
+    Answer,
+    ApprovalKind,
+    Money,
+    Record,
+    TaskState,
+    dollars,
+    project_workflow_id,
+    sprint_workflow_id,
+)
 from workers.console import CommandError
 from workflows.contracts import (
     ApprovalsView,

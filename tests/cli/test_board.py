@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,12 +14,13 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from ledger.vocabulary import ApprovalKind, Autonomy, Mode, Phase, TaskKind, TaskState
+from ledger.vocabulary import Answer, ApprovalKind, Autonomy, Mode, Phase, TaskKind, TaskState
 from workers import operations
 from workers.board import Lines, LiveBoard, Snapshot, closing_lines, open_view, render
 from workers.session import Session
 from workers.stack import Addresses
-from workflows.contracts import ApprovalView, ProjectReport, StatusView, TaskView
+from workflows.approvals import ApprovalBook
+from workflows.contracts import ApprovalView, Decision, ProjectReport, StatusView, TaskView
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 ADDRESSES = Addresses(
@@ -78,6 +79,18 @@ def test_the_printed_line_approves_what_was_shown() -> None:
     assert words[words.index("--address") + 1] == "127.0.0.1:7233"
     assert words[words.index("--workflow-id") + 1] == "project/shop"
     assert json.loads(words[-1]) == {"approval": "plan-1", "decision": "approve", "by": "me", "digest": "d" * 64}
+
+
+def test_the_line_for_more_budget_names_a_new_limit_and_is_accepted() -> None:
+    book = ApprovalBook("project/shop", "shop.")
+    subject: dict[str, Any] = {"scope": "shop", "limit_usd": "0.25", "cost_usd": "0.24"}
+    texts = {"summary": "more", "on_approve": "it goes on", "on_reject": "it fails"}
+    request = book.request(ApprovalKind.BUDGET, subject, **texts, now=NOW, ttl=timedelta(hours=1))
+    words = operations.decide_command(ADDRESSES, request, "me")
+    decision = Decision.model_validate_json(words[-1])
+    assert decision.budget_usd == Decimal("0.5")
+    assert book.decide(decision, NOW).accepted
+    assert "budget_usd" not in operations.decide_command(ADDRESSES, request, "me", Answer.REJECT)[-1]
 
 
 def test_a_persons_own_temporal_needs_no_address() -> None:
