@@ -114,4 +114,10 @@ class Announcer:
 
     async def _publish(self) -> None:
         while (event := await self._waiting.get()) is not None:
-            await self._feed.publish(self._request.project, event)
+            events = [event]
+            while not self._waiting.empty() and event is not None:
+                if (event := self._waiting.get_nowait()) is not None:
+                    events.append(event)
+            await self._feed.publish(self._request.project, *events)
+            if event is None:
+                return

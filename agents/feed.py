@@ -12,6 +12,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from agents.shared import Shared
 from ledger.clock import Clock, utc_now
 from ledger.vocabulary import Json, Record
 
@@ -21,7 +22,7 @@ MAX_EVENTS = 10_000
 """Roughly how many events a project's stream keeps."""
 
 PUBLISH_S = 1.0
-"""How long one event may take."""
+"""How long one batch of events may take."""
 QUIET_S = 5.0
 """After a failure no event is tried for this long, so that a dead Redis costs no run its time."""
 
@@ -49,22 +50,40 @@ class Feed:
         self.failures = 0
         """Events that could not be published since the start."""
         self._quiet_until = 0.0
+        self._waiting: list[tuple[str, str]] = []
+        self._written = Shared(self._write)
 
-    async def publish(self, project: str, event: Mapping[str, Json]) -> None:
-        """Append an event; `at` is added where it is missing."""
+    async def publish(self, project: str, *events: Mapping[str, Json]) -> None:
+        """Append events in order; `at` is added where it is missing.
+
+        One writer takes whatever all runs of the process have waiting, in one round trip. Many events that come while a
+        batch is on its way make the next one larger.
+        """
         if time.monotonic() < self._quiet_until:
-            self.failures += 1
+            self.failures += len(events)
             return
-        stamped = {"at": self._clock().isoformat(), **event}
-        body = json.dumps(stamped, ensure_ascii=True, default=str)
+        at = self._clock().isoformat()
+        bodies = (json.dumps({"at": at, **event}, ensure_ascii=True, default=str) for event in events)
+        self._waiting += [(feed_key(project), body) for body in bodies]
+        await self._written()
+
+    async def _write(self) -> None:
+        batch, self._waiting = self._waiting, []
+        if time.monotonic() < self._quiet_until:
+            self.failures += len(batch)
+            return
+        if not batch:
+            return
         try:
-            async with asyncio.timeout(PUBLISH_S):
-                await self.redis.xadd(feed_key(project), {"event": body}, maxlen=MAX_EVENTS, approximate=True)
+            async with asyncio.timeout(PUBLISH_S), self.redis.pipeline(transaction=False) as pipe:
+                for key, body in batch:
+                    pipe.xadd(key, {"event": body}, maxlen=MAX_EVENTS, approximate=True)
+                await pipe.execute()
         except (RedisError, OSError) as error:
-            self.failures += 1
+            self.failures += len(batch)
             self._quiet_until = time.monotonic() + QUIET_S
             reason = str(error)[:200] or type(error).__name__
-            log.warning("feed_unavailable", project=project, error=reason, failures=self.failures)
+            log.warning("feed_unavailable", error=reason, failures=self.failures)
 
     async def publish_once(self, project: str, key: str, event: Mapping[str, Json]) -> None:
         """Publish unless an event with this key was published before, by whatever process, as far as Redis remembers."""

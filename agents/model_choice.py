@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, WatchError
 
 from agents.roles import MODEL_CLASSES
+from agents.shared import Shared
 from ledger.vocabulary import Record
 
 log = structlog.get_logger(__name__)
@@ -93,11 +94,12 @@ class SharedChoices:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._read = Shared(self.all)
         self._known: dict[str, Choice] = {}
         self._quiet_until = 0.0
 
     async def chain(self, role: str, thread: str) -> tuple[str, ...] | None:
-        known = await self._try(self.all)
+        known = await self._try(self._read)
         if known is not None:
             self._known = known
         return chain_of(self._known, role, thread)

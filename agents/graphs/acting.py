@@ -61,7 +61,7 @@ async def act(state: RunState, runtime: Runtime[RunContext]) -> dict[str, Any]:
     return delta
 
 
-def after_act(state: RunState) -> str:
+async def after_act(state: RunState) -> str:
     closing = state["closing"]
     if closing is None or (not closing.ok and closing.tool != "finish"):
         return "think"

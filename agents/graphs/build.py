@@ -18,6 +18,8 @@ Graph = CompiledStateGraph[Any, Any, Any, Any]
 def build(name: str, *, hands_off: bool, refuses: bool) -> Graph:
     """Compile the graph of one kind of agent.
 
+    Nodes and edges are coroutines without exception: LangGraph sends a plain function to a thread at every step.
+
     Args:
         name: Shown in traces.
         hands_off: Whether another role may be called in.

@@ -34,7 +34,7 @@ async def review(state: RunState, runtime: Runtime[RunContext]) -> dict[str, Any
     return given_up(state, runtime.context, f"the result was invalid {TRIES} times", closing.error, closing.ordinal)
 
 
-def after_review(state: RunState) -> str:
+async def after_review(state: RunState) -> str:
     if state["ending"] is None:
         return "ask" if state["closing"] is not None else "think"
     return "error" if state["ending"].kind is OutcomeKind.FAILED else "end"
@@ -86,7 +86,7 @@ def _is_answer(run: RunContext, question_id: str) -> bool:
     return answer not in run.steps.known_inputs(ANSWER)
 
 
-def after_ask(state: RunState) -> str:
+async def after_ask(state: RunState) -> str:
     return "end" if state["ending"] else "think"
 
 

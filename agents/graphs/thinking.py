@@ -122,7 +122,7 @@ def _signature(calls: tuple[ToolCall, ...]) -> str:
     return digest([[call.name, call.arguments] for call in calls])
 
 
-def after_think(state: RunState) -> str:
+async def after_think(state: RunState) -> str:
     if state["ending"] is not None:
         return "error"
     if state["closing"] is not None:
