@@ -53,7 +53,9 @@ class Records(RecordActivities):
         with translated():
             if request.raised:
                 assert request.limit_usd is not None
-                await self._store.raise_budget(request.scope, request.limit_usd)
+                # Two workflows may have asked: the smaller answer must not take back what the larger one granted.
+                granted = (await self._store.budget(request.scope)).limit_usd
+                await self._store.raise_budget(request.scope, max(request.limit_usd, granted or request.limit_usd))
             else:
                 await self._store.open_budget(request.scope, request.limit_usd)
             budget = await self._store.budget(request.scope)
