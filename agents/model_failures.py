@@ -107,16 +107,17 @@ def _fault_of(error: Exception, reason: str) -> Fault:
     if status is None:
         return by_class or _without_status(chain)
     if by_class is Fault.REFUSED or status == 400:
-        return _refused(by_class, reason.lower())
+        return _refused(by_class, status, reason.lower())
     return by_class or _BY_STATUS.get(status) or (Fault.OVERLOAD if status >= 500 else Fault.REFUSED)
 
 
-def _refused(by_class: Fault | None, reason: str) -> Fault:
+def _refused(by_class: Fault | None, status: int, reason: str) -> Fault:
     if any(words in reason for words in _TOO_LONG):
         return Fault.CONTEXT_TOO_LONG
     if any(words in reason for words in _NOT_WANTED):
         return Fault.FILTERED
-    return by_class or Fault.REFUSED
+    # From some providers, Anthropic among them, every status that LiteLLM does not know comes out as a bad request.
+    return _BY_STATUS.get(status) or by_class or Fault.REFUSED
 
 
 def _without_status(chain: list[BaseException]) -> Fault:

@@ -14,19 +14,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
-from agents.errors import ModelError, ModelKeyRefusedError, ModelRefusedError, ModelUnavailableError
+from agents.errors import ModelError, ModelUnavailableError
 from agents.gateway import Gateway
 from agents.health import LocalHealth
 from agents.model_keys import Access, Wanted
 from agents.models import ModelAnswer, ModelRequest
 from agents.pricing import Price
+from tests.agents.faults import ENDINGS, Observed, circuit_of, endings, headed, line, rewrite, written
 from tests.agents.scripted import Says, Server, scripted
 
-PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
 FIRST, SECOND = "openai/first", "deepseek/second"
 """Two models of two providers."""
@@ -73,6 +72,7 @@ CASES = (
     Case("key without the right (403)", Says("forbidden", status=403)),
     Case("context too long, once", TOO_LONG),
     Case("context too long, also when shortened", TOO_LONG, calls=2),
+    Case("request too large, also when shortened (413)", Says("too large", status=413), calls=2),
     Case("content filter refuses the request (400)", Says("rejected by our safety system", status=400)),
     Case("content filter blanks the answer (200)", Says(finish_reason="content_filter")),
     Case("unknown model (404)", Says("no such model", status=404)),
@@ -92,20 +92,6 @@ class Keys:
         """Nothing is kept."""
 
 
-@dataclass
-class Observed:
-    """What became of one fault."""
-
-    outcome: ModelAnswer | ModelError
-    asked: list[str]
-    reserved_again: bool
-    circuit: str
-
-    def error(self) -> ModelError:
-        assert isinstance(self.outcome, ModelError)
-        return self.outcome
-
-
 async def observe(server: Server, case: Case, chain: Sequence[str]) -> Observed:
     urls = {"openai": server.url if case.says else f"http://127.0.0.1:{_closed_port()}/v1", "deepseek": server.url}
     health = LocalHealth()
@@ -122,7 +108,7 @@ async def observe(server: Server, case: Case, chain: Sequence[str]) -> Observed:
     except ModelError as error:
         outcome = error
     asked = [str(request["model"]) for request in server.requests]
-    return Observed(outcome, asked, bool(lost), await _circuit(health))
+    return Observed(outcome, asked, bool(lost), await circuit_of(health))
 
 
 @asynccontextmanager
@@ -142,15 +128,6 @@ async def stage() -> AsyncIterator[Server]:
         await patient.close()
 
 
-async def _circuit(health: LocalHealth) -> str:
-    found = await health.circuits()
-    if not found:
-        return "untouched"
-    [(name, circuit)] = found.items()
-    owner = "model" if "/" in name else "provider"
-    return f"counts against the {owner}" if circuit.failures else f"the {owner} rests as long as asked"
-
-
 def _closed_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -159,55 +136,18 @@ def _closed_port() -> int:
 
 async def row(server: Server, case: Case) -> str:
     alone, two = await observe(server, case, (FIRST,)), await observe(server, case, (FIRST, SECOND))
-    cells = (case.name, _in_the_call(two), _alone(alone), _bill(alone, two), alone.circuit)
-    return f"| {' | '.join(cells)} |"
-
-
-def _in_the_call(seen: Observed) -> str:
-    firsts = seen.asked.count("first")
-    again = "the same model with a shortened conversation" if firsts == 2 else ""
-    if isinstance(seen.outcome, ModelError):
-        return "nobody else is asked"
-    following = "the next model" if seen.outcome.model == SECOND else ""
-    return ", then ".join(filter(None, (again, following)))
-
-
-def _alone(seen: Observed) -> str:
-    match seen.outcome:
-        case ModelAnswer():
-            return "-"
-        case ModelKeyRefusedError():
-            return "retry, with the key read again"
-        case ModelRefusedError():
-            return "the run ends as failed"
-        case ModelUnavailableError(retry_after=None):
-            return "retry with back-off"
-        case ModelUnavailableError(retry_after=seconds):
-            return f"retry after {seconds:g} s"
-        case other:
-            raise AssertionError(other)
-
-
-def _bill(alone: Observed, two: Observed) -> str:
-    if isinstance(alone.outcome, ModelAnswer):
-        return "none"
-    if not alone.error().may_be_billed:
-        assert not two.reserved_again
-        return "none"
-    assert two.reserved_again
-    return "in doubt, charged at the bound"
+    return line(case.name, *endings(alone, two, SECOND))
 
 
 async def table(server: Server) -> str:
     rows = [await row(server, case) for case in CASES]
-    head = ("fault", "in the same call", "no other model left", "bill of the failed call", "circuit")
-    return "\n".join((f"| {' | '.join(head)} |", "|---" * len(head) + "|", *rows))
+    return "\n".join((*headed("fault", *ENDINGS), *rows))
 
 
 async def test_the_page_shows_how_each_fault_ends() -> None:
     async with stage() as server:
         shown = await table(server)
-    assert PAGE.read_text().partition(BEGIN)[2].partition(END)[0].strip() == shown
+    assert written(BEGIN, END) == shown
 
 
 async def test_the_rules_that_no_change_may_lose_hold() -> None:
@@ -245,10 +185,7 @@ async def test_an_open_circuit_is_passed_over_and_nobody_is_asked() -> None:
 
 async def _write() -> None:
     async with stage() as server:
-        shown = await table(server)
-    page = PAGE.read_text()
-    before, _, rest = page.partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{shown}\n{END}{rest.partition(END)[2]}")
+        rewrite(BEGIN, END, await table(server))
 
 
 if __name__ == "__main__":
