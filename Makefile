@@ -12,15 +12,18 @@ export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bubblewrap demo test check format chaos bench clean
+.PHONY: help setup bubblewrap demo demo-outage test check format chaos bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(SYNCED) bubblewrap ## install everything (the other targets do it when needed)
 
 demo: setup ## the main job on a neglected example package, offline (ARGS=--keep leaves the stack up)
 	@$(BIN)/syndic demo $(ARGS)
+
+demo-outage: setup ## the same with models over HTTP at synthetic prices: a provider fails, a budget is reached
+	@$(BIN)/syndic demo --outage $(ARGS)
 
 test: setup ## all tests but the long chaos runs (TESTS=tests/ledger for one folder, ARGS="-k name")
 	@$(BIN)/pytest -m "not chaos" -n 2 --dist loadfile $(TESTS) $(ARGS)

@@ -9,6 +9,8 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +21,9 @@ from workers.console import FAILED, run_work, say, show
 
 if TYPE_CHECKING:
     from workers.demo.machinery import Machinery
+    from workers.demo.outage import Outage
     from workers.demo.proof import Claim
+    from workers.demo.story import Story
     from workers.demo.target import Target
     from workers.session import Session
     from workflows.contracts import ProjectReport
@@ -30,6 +34,10 @@ PROJECT = "demo"
 
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave stack and repository up, for a look around.")] = False,
+    outage: Annotated[
+        bool,
+        typer.Option("--outage", help="Models over HTTP at synthetic prices: a provider fails, a budget is reached."),
+    ] = False,
 ) -> None:
     """Watch a team mend a neglected package: real Temporal, Postgres, Redis and git, no key, no network model.
 
@@ -37,7 +45,7 @@ def demo(
     """
     folder = Path(tempfile.mkdtemp(prefix="syndic-demo-"))
     try:
-        code = 0 if run_work(_Demo(folder, keep).play()) else FAILED
+        code = 0 if run_work(_Demo(folder, keep, outage).play()) else FAILED
     except typer.Exit as end:
         code = end.exit_code
     if code == FAILED:
@@ -49,11 +57,15 @@ def demo(
 
 
 class _Demo:
-    def __init__(self, folder: Path, keep: bool) -> None:
+    def __init__(self, folder: Path, keep: bool, outage: bool) -> None:
         from rich.console import Console
 
         self._folder = folder
         self._keep = keep
+        self._wants_outage = outage
+        self._outage: Outage | None = None
+        self._more: dict[str, Json] = {}
+        """What the last line holds besides the report."""
         self._console = Console()
         self._began = time.monotonic()
 
@@ -65,21 +77,34 @@ class _Demo:
         for number in (signal.SIGTERM, signal.SIGHUP):  # end in the same good order as after Ctrl-C
             asyncio.get_running_loop().add_signal_handler(number, signal.raise_signal, signal.SIGINT)
         sandbox, reason = await sandbox_name()
-        machinery = Machinery(self._folder / "state", unsafe=bool(reason), report=self._tell)
-        try:
-            target = await make_target(self._folder / "tally")
-            self._introduce(target, sandbox, reason)
-            session = await machinery.start()
-            await machinery.start_worker(session.addresses)
-            self._tell(f"Temporal {session.addresses.temporal}, Web UI {session.addresses.web_ui}")
-            report, claims = await self._work(session, machinery, target)
-        finally:
-            await machinery.stop()
+        with self._models() as environment:
+            machinery = Machinery(self._folder / "state", bool(reason), self._tell, environment)
+            try:
+                target = await make_target(self._folder / "tally")
+                self._introduce(target, sandbox, reason)
+                session = await machinery.start()
+                await machinery.start_worker(session.addresses)
+                self._tell(f"Temporal {session.addresses.temporal}, Web UI {session.addresses.web_ui}")
+                report, claims = await self._work(session, machinery, target)
+            finally:
+                await machinery.stop()
         left = await machinery.leftovers()
         if self._keep:
             await stay_up(machinery.state_dir)
         self._conclude(report, claims, left)
         return report.state is Phase.DONE and all(claim.holds for claim in claims) and not left
+
+    @contextmanager
+    def _models(self) -> Iterator[Mapping[str, str]]:
+        """What leads the worker to its models; the maintainer inside the worker needs nothing."""
+        if not self._wants_outage:
+            yield {}
+            return
+        from workers.demo.outage import Outage
+
+        self._outage = Outage()
+        with self._outage.serving() as environment:
+            yield environment
 
     def _tell(self, text: str) -> None:
         self._console.print(f"== {text}", style="bold magenta", markup=False, highlight=False, soft_wrap=True)
@@ -87,7 +112,10 @@ class _Demo:
     def _introduce(self, target: Target, sandbox: str, reason: str) -> None:
         self._tell(f"A neglected package, in a git repository of its own: {target.repository}")
         self._tell(f"The goal: {GOAL}")
-        self._tell("The model is offline/maintainer: rules and real tools, no language model, no key, no cost.")
+        if self._outage is None:
+            self._tell("The model is offline/maintainer: rules and real tools, no language model, no key, no cost.")
+        else:
+            self._tell(self._outage.introduction)
         if not reason:
             self._tell(f"Programs of the repository run in a sandbox: {sandbox}, without network.")
             return
@@ -111,6 +139,8 @@ class _Demo:
             mode=Mode.AUTO,
             autonomy=Autonomy.MILESTONE,
         )
+        if self._outage is not None:
+            spec = self._outage.fill(spec)
         await operations.start_project(session.client, spec, PROJECT)
         where = operations.temporal_command(
             session.addresses, "workflow", "query", "--workflow-id", project_workflow_id(PROJECT), "--type", "status"
@@ -120,10 +150,19 @@ class _Demo:
             with open_view(session, self._console) as view:
                 interactive = self._console.is_terminal and sys.stdin.isatty()
                 story = Story(session, machinery, view, PROJECT, interactive)
-                report = await story.run(Watcher(session, feed, PROJECT))
+                async with self._directed(session, story):
+                    report = await story.run(Watcher(session, feed, PROJECT))
         async with open_store(session.addresses.database_url) as store:
             seen = await gather(store, PROJECT, report.branch, target, story.before_kill, story.interrupted)
-        return report, prove(seen)
+        if self._outage is None:
+            return report, prove(seen)
+        self._more = self._outage.summary(seen)
+        return report, [*prove(seen), *self._outage.prove(seen)]
+
+    def _directed(self, session: Session, story: Story) -> AbstractAsyncContextManager[None]:
+        if self._outage is None:
+            return nullcontext()
+        return self._outage.directed(session.addresses.redis_url, story.narrate)
 
     def _conclude(self, report: ProjectReport, claims: list[Claim], left: list[int]) -> None:
         from workers.board import closing_lines
@@ -137,7 +176,7 @@ class _Demo:
         show(f"  {'seen' if not left else 'MISSING':<8}it cleans up: {gone}")
         show("")
         self._say_what_next(report)
-        show(json.dumps(summary(report)))
+        show(json.dumps({**summary(report), **self._more}))
 
     def _say_what_next(self, report: ProjectReport) -> None:
         show(f"It took {time.monotonic() - self._began:.0f} s. On a repository of your own:")
@@ -149,7 +188,7 @@ class _Demo:
             show(f"The work: git -C {self._folder / 'tally'} log --graph --oneline {report.branch}")
 
 
-def summary(report: ProjectReport) -> Json:
+def summary(report: ProjectReport) -> dict[str, Json]:
     """The last line."""
     fields = (
         "project_id", "state", "tasks_merged", "tasks_total", "approvals", "repairs", "model_calls", "cost_usd",

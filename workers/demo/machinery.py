@@ -7,7 +7,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,11 +35,13 @@ class Machinery:
     Args:
         state_dir: A folder of the demo's own.
         unsafe: Let programs of the target run without a sandbox.
+        environment: What leads the worker to models of the demo's own; none of the person's keys is used with it.
     """
 
     state_dir: Path
     unsafe: bool
     report: Callable[[str], None]
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
     _stack: Stack | None = field(init=False, default=None)
     _watching: asyncio.Task[None] | None = field(init=False, default=None)
     _part: WorkerPart | None = field(init=False, default=None)
@@ -66,7 +68,9 @@ class Machinery:
         """
         self._part = part = self._part or WorkerPart(addresses)  # one build id, whatever happens to the source
         command = part.command()
-        kept = {name: value for name, value in command.environment.items() if name != "SYNDIC_MODELS"}
+        dropped = {"SYNDIC_MODELS", *(("VAULT_ADDR",) if self.environment else ())}
+        kept = {name: value for name, value in command.environment.items() if name not in dropped}
+        kept |= self.environment
         kept |= {"SYNDIC_UNSAFE_COMMANDS": "1"} if self.unsafe else {}
         self._process = await launch(replace(command, environment=kept), self.log)
         self._worker = identify(self._process.pid)
