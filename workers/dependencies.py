@@ -99,6 +99,7 @@ async def _ask_models(settings: Settings, redis: Redis, choices: SharedChoices, 
         prices={model: price.rates() for model, price in settings.prices.items()},
         health=SharedHealth(redis),
         saw=choices.saw,
+        stream=settings.stream,
     )
     stack.push_async_callback(gateway.close)
     await gateway.warm()

@@ -33,6 +33,7 @@ EXAMPLES = {
     "SYNDIC_REDIS_URL": "redis://:password@127.0.0.1:6379/0",
     "SYNDIC_MODELS": '{"default": ["openai/gpt-5-mini"], "engineer": ["anthropic/claude-sonnet-4-5"]}',
     "SYNDIC_PRICES": '{"openai/my-own": {"prompt": 1.25, "completion": 10, "cached": 0.125}}',
+    "SYNDIC_STREAM": "0",
     "SYNDIC_UNSAFE_COMMANDS": "1",
     "SYNDIC_LOG_LEVEL": "info",
     "SYNDIC_LOG_FORMAT": "json",
@@ -159,6 +160,8 @@ class Settings(BaseSettings):
     """Where models' answers are recorded or replayed; the same variable as `models`."""
     prices: Annotated[dict[str, ModelPrice], NoDecode, BeforeValidator(read_prices)] = {}
     """For models that LiteLLM's price list lacks or has wrong; what stands here counts."""
+    stream: bool = True
+    """Ask models for streams where their protocol is known, so that the live feed shows answers while they come."""
     unsafe_commands: bool = False
     log_level: LogLevel = LogLevel.INFO
     log_format: LogFormat = LogFormat.JSON

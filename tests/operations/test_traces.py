@@ -130,6 +130,8 @@ def test_a_model_call_says_what_was_asked_and_billed(story: Story) -> None:
     assert span.attributes["gen_ai.usage.input_tokens"] == 100
     assert span.attributes["gen_ai.usage.output_tokens"] == 20
     assert span.attributes["syndic.cost_usd"] > 0
+    assert span.attributes["gen_ai.request.stream"] is True
+    assert 0 < span.attributes["gen_ai.response.time_to_first_chunk"] < 60
 
 
 def test_tokens_and_cost_are_metrics_that_agree_with_the_spans(story: Story) -> None:
@@ -145,6 +147,7 @@ def test_tokens_and_cost_are_metrics_that_agree_with_the_spans(story: Story) -> 
     cost = sum(span.attributes["syndic.cost_usd"] for span in spans)
     assert found.total("syndic.model.cost", **of_project) == pytest.approx(cost)
     assert found.total("gen_ai.client.operation.duration", **of_project) == len(spans)
+    assert found.total("gen_ai.client.operation.time_to_first_chunk", **of_project) == len(spans)
     assert {point.unit for point in points if point.name == "syndic.model.cost"} == {"{USD}"}
 
 
