@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
+from itertools import islice
 
 from agents.offline import calls, naming, operators, statements, values
 from agents.offline.sites import FileNames, Function, Hints, Rewrite, Site, enclosing, file_names, heads
@@ -54,8 +55,10 @@ def candidates(path: str, text: str, suspects: tuple[tuple[int, float], ...], hi
         return ()
     found: dict[tuple[Edit, ...], Candidate] = {}
     for site in sites(source, dict(suspects), hints):
-        made = sorted(_site_candidates(site), key=lambda c: -c.score)[:_PER_LINE]
-        for candidate in made:
+        made = sorted(_site_candidates(site), key=lambda c: -c.score)
+        # Parsing is what takes long, so the best are tried first and the rest never.
+        parsing = (c for c in made if parses_after(source, c.edits, site.statement))
+        for candidate in islice(parsing, _PER_LINE):
             known = found.get(candidate.edits)
             if known is None or known.score < candidate.score:
                 found[candidate.edits] = candidate
@@ -126,7 +129,7 @@ def _constants_used(source: Source, scores: dict[ast.AST, float]) -> list[tuple[
 def _site_candidates(site: Site) -> Iterator[Candidate]:
     for rewrite in _rewrites(site):
         edits = _edits(site, rewrite)
-        if edits is None or not parses_after(site.source, edits, site.statement):
+        if edits is None:
             continue
         before, after = _shown(site, edits)
         if before == after:
@@ -166,7 +169,7 @@ def _shown(site: Site, edits: tuple[Edit, ...]) -> tuple[str, str]:
 
 
 def parses_after(source: Source, edits: tuple[Edit, ...], statement: ast.AST) -> bool:
-    """Whether the file still parses; only the innermost definition around the statement is parsed, for speed."""
+    """Whether the file still parses; only the innermost definition or the top-level statement around is, for speed."""
     block = _enclosing_block(source, statement, edits)
     if block is None:
         return _parses("".join(_apply(source.lines, 0, edits)))
@@ -186,12 +189,13 @@ def _apply(lines: list[str], shift: int, edits: tuple[Edit, ...]) -> list[str]:
 def _enclosing_block(source: Source, statement: ast.AST, edits: tuple[Edit, ...]) -> tuple[int, int] | None:
     node: ast.AST | None = statement
     while node is not None:
-        if isinstance(node, Function):
-            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+        parent = source.parents.get(node)
+        if isinstance(node, Function) or (isinstance(node, ast.stmt) and isinstance(parent, ast.Module | ast.ClassDef)):
+            first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
             last = node.end_lineno or node.lineno
             if all(first <= edit.start and edit.end <= last for edit in edits):
                 return first, last
-        node = source.parents.get(node)
+        node = parent
     return None
 
 
