@@ -225,6 +225,23 @@ async def test_a_first_byte_that_does_not_come_in_time_is_in_doubt(stage: Stage,
     assert stage.requests == 2
 
 
+async def test_a_proxy_of_the_environment_is_used_and_the_rules_hold_there(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = stage.play({"calls": [1], "say": LONG}, {"say": LONG, "cut_after_bytes": 900})
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", stage.url)
+    stage.url = "http://models.invalid"
+    heard: list[str] = []
+    with hearing(heard.append):
+        assert (await stage.gateway().complete(REQUEST, (OPENAI,))).text == LONG["text"]
+    assert len(heard) > 10
+    with pytest.raises(ModelUnavailableError):
+        await stage.gateway().complete(REQUEST, (OPENAI,))
+    assert provider.stats()["requests"] == 2
+
+
 @PROTOCOLS
 async def test_a_tool_with_a_parameter_called_stream_is_no_hindrance(stage: Stage, model: str) -> None:
     provider = stage.play({"say": LONG})
