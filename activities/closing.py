@@ -17,6 +17,7 @@ PAGE = 1_000
 async def close(deps: AgentDeps, request: CloseProject) -> ProjectClosed:
     """Close, and report what the record holds. Safe to run again."""
     await deps.store.reconcile(request.project)
+    await deps.store.close_inbox(request.project, None, f"the project is {request.state}")
     usage = await deps.store.usage(request.project)
     in_doubt = await deps.store.in_doubt(request.project)
     body = events.ProjectClosed(

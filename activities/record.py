@@ -16,6 +16,7 @@ from activities.contracts import (
 from activities.failures import translated
 from agents.feed import Feed
 from ledger.events import BudgetChanged, StandingChanged
+from ledger.messages import EVERYONE, TEAM
 from ledger.store import NewEntry, Store
 from ledger.vocabulary import ArtifactRef
 
@@ -32,8 +33,11 @@ class Records(RecordActivities):
         """Append entries, post messages, show events on the feed; returns the chain's head."""
         with translated():
             entries = await self._store.record(request.entries)
-            if request.messages:
-                await self._store.post(request.messages)
+            for project, target in {(message.project, message.target) for message in request.messages}:
+                if target not in (EVERYONE, TEAM):
+                    await self._store.open_inbox(project, target)
+            # A workflow cannot be told that somebody has finished meanwhile: the dead letters say so.
+            await self._store.post(request.messages, park=True)
         for event in request.feed:
             await self._feed.publish(entries[0].project if entries else str(event["project"]), event)
         if not entries:

@@ -1,50 +1,116 @@
-"""Delivery of messages: rows of the outbox go to Redis Streams, one inbox an agent, at least once.
+"""Delivery of messages: rows of the outbox go to Redis Streams, one stream an inbox, in order, again where Redis forgot.
 
-Postgres holds every message and what was read; Redis only delivers. A wiped Redis loses nothing: what no step has read is
-delivered again.
+Postgres holds every message and what was read; Redis only delivers. An entry's id is `<generation>-<number>`, given by the
+record, and a stream takes only the number that follows its last one. So a relay that is late, or a second one, can neither
+double nor reorder anything, and a stream that has lost its end is noticed before something is put behind the gap.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Iterable
+import time
+from collections.abc import Sequence
 from datetime import timedelta
+from enum import IntEnum
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
 
 import structlog
-from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from agents.feed import stream_rows
-from agents.messages import EVERYONE
+from agents.envelope import envelope_of, sealed
+from agents.errors import EnvelopeError
+from ledger.chain import compact
 from ledger.errors import LedgerError
-from ledger.store import Message, Store
+from ledger.messages import EVERYONE, TEAM, InboxEnd, Message, NewDeadLetter
+from ledger.store import Store
 
 log = structlog.get_logger(__name__)
 
 GROUP = "readers"
+FIELD = "envelope"
 BATCH = 100
-MAX_MESSAGES = 10_000
-"""Roughly how many messages an inbox's stream keeps; the record keeps all."""
-REMEMBERED = 4096
-"""Ids a reader remembers, to hand a message out once although it may be delivered twice."""
+KEPT = 1_000
+"""Entries that a stream may have before what everyone has acknowledged is trimmed; the record keeps all."""
+KEPT_UNREAD = 10_000
+"""Entries of a project's own streams that are kept where no group reads them."""
+ATTEMPT_S = 5.0
+"""How long one append may take: a Redis that hangs must not hang the relay."""
+AUDIT_EVERY_S = 2.0
+"""How often streams that nothing is appended to are looked at for what Redis has lost."""
 
-EPOCH_KEY = "syndic:bus:epoch"
-"""Present as long as Redis has kept its memory; its absence means that inboxes were lost."""
+APPEND = """
+local generation, number = tonumber(ARGV[1]), tonumber(ARGV[2])
+local at_generation, at_number = 0, 0
+local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
+if not info.err then
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then
+      local g, n = string.match(info[i + 1], '(%d+)-(%d+)')
+      at_generation, at_number = tonumber(g), tonumber(n)
+    end
+  end
+end
+if at_generation > generation then return {-1, at_generation} end
+if at_generation < generation then at_number = 0 end
+if number > at_number + 1 then return {-2, 0} end
+for i = 3, #ARGV do
+  if number > at_number then
+    redis.call('XADD', KEYS[1], string.format('%.0f-%.0f', generation, number), 'envelope', ARGV[i])
+  end
+  number = number + 1
+end
+return {0, redis.call('XLEN', KEYS[1])}
+"""
+"""Appends envelopes with consecutive numbers. Answers a verdict, and the stream's length or the generation it is at."""
+
+
+class Verdict(IntEnum):
+    """What became of an append."""
+
+    DONE = 0
+    """They are there, added now or before."""
+    AHEAD = -1
+    """The stream is of a later generation."""
+    GAP = -2
+    """Entries before them are missing."""
 
 
 def inbox_key(project: str, agent: str) -> str:
-    name = "everyone" if agent == EVERYONE else f"inbox:{agent}"
+    """The stream of an inbox. The braces keep a project's streams on one node of a Redis cluster."""
+    name = {EVERYONE: "everyone", TEAM: "team"}.get(agent, f"inbox:{agent}")
     return f"syndic:{{{project}}}:{name}"
 
 
+def dead_key(project: str) -> str:
+    """The stream of a project's dead letters, for watching; the table `syndic.dead_letters` is what counts."""
+    return f"syndic:{{{project}}}:dead"
+
+
 class Relay:
-    """Hands undelivered messages to Redis. Any number of relays may run; a message may then arrive twice."""
+    """Hands undelivered messages to Redis. Any number of relays may run; one at a time has the turn, which saves work."""
 
     def __init__(self, store: Store, redis: Redis) -> None:
         self._store = store
         self._redis = redis
+        self._append = redis.register_script(APPEND)
+        self._audited = 0.0
+
+    async def run(self, stopping: asyncio.Event, every: timedelta = timedelta(milliseconds=250)) -> None:
+        """Deliver until `stopping` is set: at once on word from the record, and every now and then without.
+
+        Trouble with Redis or the store is logged and tried again.
+        """
+        while not stopping.is_set():
+            try:
+                if await self._store.relay_turn(every):
+                    await self._audit_now_and_then()
+                    await self.deliver()
+            except (RedisError, OSError, LedgerError) as error:
+                log.warning("relay_waiting", error=str(error)[:200] or type(error).__name__)
+                await asyncio.sleep(every.total_seconds())
 
     async def deliver(self) -> int:
         """Deliver what is waiting; returns how many messages were handed over.
@@ -52,93 +118,120 @@ class Relay:
         Raises:
             RedisError: Redis cannot be reached; nothing is marked delivered that was not.
         """
-        await self._notice_a_wipe()
         delivered = 0
         while batch := await self._store.undelivered(BATCH):
-            for message in batch:
-                await self._hand_over(message)
-            await self._store.mark_delivered([message.id for message in batch])
-            delivered += len(batch)
+            handed = 0
+            for _, messages in groupby(sorted(batch, key=_place), key=_inbox):
+                handed += await self._hand_over(list(messages))
+            delivered += handed
+            if handed == len(batch) < BATCH:
+                break
         return delivered
 
-    async def run(self, stopping: asyncio.Event, every: timedelta = timedelta(milliseconds=250)) -> None:
-        """Deliver until `stopping` is set; trouble with Redis or the store is logged and tried again."""
-        while not stopping.is_set():
-            try:
-                await self.deliver()
-            except (RedisError, OSError, LedgerError) as error:
-                log.warning("relay_waiting", error=str(error)[:200])
-            try:
-                await asyncio.wait_for(stopping.wait(), every.total_seconds())
-            except TimeoutError:
-                continue
+    async def audit(self) -> int:
+        """Look whether Redis still has what was delivered; returns how many messages are to be delivered again.
 
-    async def _notice_a_wipe(self) -> None:
-        if not await self._redis.exists(EPOCH_KEY):
-            count = await self._store.redeliver()
-            await self._redis.set(EPOCH_KEY, "1")
-            if count:
-                log.info("inboxes_redelivered", messages=count)
+        Raises:
+            RedisError: Redis cannot be reached.
+        """
+        return sum([await self._audit(end) for end in await self._store.inbox_ends()])
 
-    async def _hand_over(self, message: Message) -> None:
-        key = inbox_key(message.project, message.target)
-        await _ensure_group(self._redis, key)
-        await self._redis.xadd(key, {"message": message.model_dump_json()}, maxlen=MAX_MESSAGES, approximate=True)
+    async def _audit_now_and_then(self) -> None:
+        if time.monotonic() - self._audited >= AUDIT_EVERY_S:
+            await self.audit()
+            self._audited = time.monotonic()
 
+    async def _audit(self, end: InboxEnd) -> int:
+        generation, number = await self._last(inbox_key(end.project, end.name))
+        if (generation, number) >= (end.generation, end.number):
+            return 0
+        return await self._renew(end.project, end.name, end.generation)
 
-class Inbox:
-    """Reads one agent's stream. The consumer's name is the agent's id, and what it left unacknowledged comes first."""
-
-    def __init__(self, redis: Redis, project: str, agent: str) -> None:
-        self._redis = redis
-        self._key = inbox_key(project, agent)
-        self._consumer = agent
-        self._entries: OrderedDict[str, list[str]] = OrderedDict()
-
-    async def read(self, count: int = BATCH, block_ms: int | None = None) -> list[Message]:
-        """Messages that were not handed out yet, pending ones before new ones; each id once, however often delivered."""
-        await _ensure_group(self._redis, self._key)
-        pending = await self._take("0", count, None)
-        fresh = await self._take(">", count, None if pending else block_ms)
-        return [message for entry, message in pending + fresh if self._is_new(entry, message)]
-
-    async def acknowledge(self, ids: Iterable[str]) -> None:
-        """Say that the step which read these messages is committed."""
-        entries = [entry for id in ids for entry in self._entries.get(id, ())]
-        if entries:
-            await self._redis.xack(self._key, GROUP, *entries)
-
-    def handed_out(self) -> tuple[str, ...]:
-        """Ids of messages that were read here and are remembered."""
-        return tuple(self._entries)
-
-    async def _take(self, position: str, count: int, block_ms: int | None) -> list[tuple[str, Message]]:
-        answer = await self._redis.xreadgroup(GROUP, self._consumer, {self._key: position}, count=count, block=block_ms)
-        found = [(entry, await self._parse(entry, fields)) for entry, fields in stream_rows(answer)]
-        return [(entry, message) for entry, message in found if message is not None]
-
-    async def _parse(self, entry: str, fields: dict[str, str]) -> Message | None:
+    async def _last(self, key: str) -> tuple[int, int]:
         try:
-            return Message.model_validate_json(fields.get("message", ""))
-        except ValidationError:
-            # Not ours, or trimmed while it was pending: it can never be read, and would come again for ever.
-            log.warning("message_unreadable", inbox=self._key, entry=entry)
-            await self._redis.xack(self._key, GROUP, entry)
+            info = await self._redis.xinfo_stream(key)
+        except ResponseError:
+            return 0, 0  # there is no such stream any more
+        return _numbers(info["last-generated-id"])
+
+    async def _hand_over(self, messages: Sequence[Message]) -> int:
+        """Append consecutive messages of one inbox; what cannot be read by anyone is put aside instead."""
+        first = messages[0]
+        fit = [text for message in messages if (text := await self._sealed(message)) is not None]
+        if len(fit) < len(messages):
+            await self._renew(first.project, first.target, first.generation)  # close the gap in the numbers
+            return 0
+        key = inbox_key(first.project, first.target)
+        async with asyncio.timeout(ATTEMPT_S):
+            verdict, number = await self._append(keys=[key], args=[first.generation or 0, first.number or 0, *fit])
+        if verdict != Verdict.DONE:
+            above = number if verdict == Verdict.AHEAD else 0
+            await self._renew(first.project, first.target, first.generation, above)
+            return 0
+        await self._store.mark_delivered([message.id for message in messages], first.generation)
+        if number > KEPT:
+            await trim(self._redis, key, keep_unread=first.target in (EVERYONE, TEAM))
+        return len(messages)
+
+    async def _sealed(self, message: Message) -> str | None:
+        try:
+            return sealed(envelope_of(message))
+        except EnvelopeError as error:
+            letter = NewDeadLetter(
+                id=message.id, project=message.project, inbox=message.target, reason=f"no valid envelope: {error}",
+                deliveries=0, body=compact(message.payload),
+            )  # fmt: skip
+            await put_aside(self._store, self._redis, letter)
             return None
 
-    def _is_new(self, entry: str, message: Message) -> bool:
-        entries = self._entries.setdefault(message.id, [])
-        is_new = not entries
-        if entry not in entries:
-            entries.append(entry)
-        while len(self._entries) > REMEMBERED:
-            self._entries.popitem(last=False)
-        return is_new
+    async def _renew(self, project: str, name: str, generation: int | None, above: int = 0) -> int:
+        count = await self._store.redeliver(project, name, generation=generation, above=above)
+        log.info("inbox_redelivered", project=project, inbox=name, messages=count)
+        return count
 
 
-async def _ensure_group(redis: Redis, key: str) -> None:
-    try:
-        await redis.xgroup_create(key, GROUP, id="0", mkstream=True)
-    except ResponseError as error:
-        if "BUSYGROUP" not in str(error):
-            raise
+async def put_aside(store: Store, redis: Redis, letter: NewDeadLetter) -> bool:
+    """Make something a dead letter: in the record first, then on the stream for watchers. False where it was read already."""
+    buried = await store.bury([letter])
+    if buried:
+        log.warning(
+            "message_buried", project=letter.project, inbox=letter.inbox, id=letter.id, reason=letter.reason[:200]
+        )
+        fields: dict[Any, Any] = {"id": letter.id, "inbox": letter.inbox, "reason": letter.reason, "deliveries": letter.deliveries}
+        await redis.xadd(dead_key(letter.project), fields, maxlen=KEPT_UNREAD, approximate=True)
+    return bool(buried)
+
+
+async def trim(redis: Redis, key: str, *, keep_unread: bool = False) -> int:
+    """Drop what every group has acknowledged; returns how many entries went.
+
+    Args:
+        redis: Where it lies.
+        key: The stream.
+        keep_unread: Without any group the newest entries are kept and older ones go; otherwise nothing goes then.
+    """
+    groups = await redis.xinfo_groups(key)
+    if not groups:
+        return await redis.xtrim(key, maxlen=KEPT_UNREAD, approximate=True) if keep_unread else 0
+    needed = [await _first_needed(redis, key, group) for group in groups]
+    oldest = min(needed)
+    return await redis.xtrim(key, minid=f"{oldest[0]}-{oldest[1]}", approximate=False)
+
+
+async def _first_needed(redis: Redis, key: str, group: dict[str, Any]) -> tuple[int, int]:
+    """The oldest entry that the group has not acknowledged, or the one after all that it has read."""
+    pending = await redis.xpending(key, group["name"])
+    if pending["pending"]:
+        return _numbers(pending["min"])
+    generation, number = _numbers(group["last-delivered-id"])
+    return generation, number + 1
+
+
+def _numbers(entry: object) -> tuple[int, int]:
+    text = entry.decode() if isinstance(entry, bytes) else str(entry)
+    generation, number = text.split("-")
+    return int(generation), int(number)
+
+
+_inbox = attrgetter("project", "target", "generation")
+_place = attrgetter("project", "target", "generation", "number")

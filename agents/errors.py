@@ -123,6 +123,18 @@ class InvalidStepError(AgentError):
     """The record refused a step as malformed."""
 
 
+class AlreadyReadError(AgentError):
+    """A message was read by another step, or put aside, meanwhile."""
+
+
+class UndeliverableMessageError(AgentError):
+    """A message cannot be sent: there is no such addressee, it has finished, its inbox is full, or it is too large."""
+
+
+class EnvelopeError(AgentError):
+    """An envelope cannot be read."""
+
+
 class ModelError(AgentError):
     """A model could not be asked."""
 
@@ -143,6 +155,10 @@ class ModelUnavailableError(ModelError):
 
 class ModelRefusedError(ModelError):
     """No model of the chain can serve the request as such; asking again changes nothing."""
+
+
+class ThoughtTooLongError(ModelError):
+    """The models of the chain have not answered in the time that an agent may think."""
 
 
 class ModelKeyRefusedError(ModelRefusedError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import structlog
 from redis.exceptions import RedisError
 
-from agents.bus import Inbox
+from agents.inbox import Inbox
 from ledger.store import Message, Store
 
 log = structlog.get_logger(__name__)
@@ -26,11 +26,13 @@ class Mailbox:
         """Messages that no step has read, oldest first."""
         return await self.store.inbox(self.project, self.agent)
 
+    async def open(self, agent: str) -> None:
+        """Let a colleague of this project be written to, also one that has not worked yet."""
+        await self.store.open_inbox(self.project, agent)
+
     async def settle(self) -> None:
         """Acknowledge on the bus what steps have read; trouble with Redis only delays that."""
         try:
-            await self.inbox.read()
-            unread = {message.id for message in await self.store.inbox(self.project, self.agent)}
-            await self.inbox.acknowledge(id for id in self.inbox.handed_out() if id not in unread)
+            await self.inbox.settle()
         except (RedisError, OSError) as error:
             log.warning("inbox_unavailable", project=self.project, agent=self.agent, error=str(error)[:200])

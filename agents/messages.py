@@ -11,11 +11,10 @@ from enum import StrEnum
 from pydantic import ValidationError
 
 from agents.assignments import Feedback
+from ledger.messages import EVERYONE as EVERYONE
+from ledger.messages import TEAM as TEAM
 from ledger.store import Message, NewMessage
 from ledger.vocabulary import Json
-
-EVERYONE = "*"
-"""The target of messages for the whole project."""
 
 SYSTEM = "syndic"
 """The source of messages that no agent sent."""
@@ -24,11 +23,22 @@ SYSTEM = "syndic"
 class MessageType(StrEnum):
     TASK_ASSIGNMENT = "TASK_ASSIGNMENT"
     TASK_HANDOFF = "TASK_HANDOFF"
+    CONTEXT_SHARE = "CONTEXT_SHARE"
+    """What others should know for their work, such as a decision or a constraint."""
     REVIEW_REQUEST = "REVIEW_REQUEST"
     REVIEW_RESULT = "REVIEW_RESULT"
     FEEDBACK = "FEEDBACK"
     """For the receiving agent's next turn; the payload is a `Feedback`."""
     ESCALATION = "ESCALATION"
+    ARTIFACT = "ARTIFACT"
+    """The payload refers to a document (`ArtifactRef`)."""
+    PROPOSAL = "PROPOSAL"
+    QUERY = "QUERY"
+    """A question to a colleague; its id is the correlation."""
+    RESPONSE = "RESPONSE"
+    """The answer to the question that is its correlation."""
+    SYNC = "SYNC"
+    """Where the sender stands."""
 
 
 def message_id(thread: str, ordinal: int, sub: int, purpose: str) -> str:

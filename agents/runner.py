@@ -12,11 +12,11 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from agents.announcing import Announcer, Beat
-from agents.bus import Inbox
 from agents.context import PROMPT_VERSION, opening
 from agents.errors import HaltedError, OverBudgetError, RunStoppedError
 from agents.feed import Feed
 from agents.graphs.registry import GraphFactory, graph_for
+from agents.inbox import Inbox
 from agents.layout import Layout
 from agents.leases import HeldLease
 from agents.mailbox import Mailbox
@@ -203,7 +203,7 @@ class _Run:
         return {tool.name: tool for tool in tools if place.exists or tool.tier is Tier.OBSERVE}
 
     def _inbox(self) -> Inbox:
-        return Inbox(self._deps.feed.redis, self._request.project, self._request.agent)
+        return Inbox(self._deps.feed.redis, self._deps.store, self._request.project, self._request.agent)
 
     async def _started(self, steps: Steps) -> None:
         lease = self._held.lease

@@ -14,12 +14,14 @@ from decimal import Decimal
 from typing import Protocol
 
 from agents.errors import (
+    AlreadyReadError,
     DivergenceError,
     HaltedError,
     InvalidStepError,
     LostLeaseError,
     ModelError,
     OverBudgetError,
+    UndeliverableMessageError,
 )
 from agents.finishing import finishing
 from agents.models import Bound, ModelAnswer, ModelRequest, ToolCall
@@ -32,6 +34,9 @@ from ledger.vocabulary import Json, StepKind, StepStatus
 
 RETRIES_S = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
 """Waits between attempts to commit while the database is away: an answer that was paid for is not given up at once."""
+
+READS = 3
+"""How often an input is read before it is given up because others read the same messages."""
 
 LEAST_USD = Decimal("1e-9")
 
@@ -136,14 +141,29 @@ class Steps:
         return [step.result for step in found if step.kind is StepKind.INPUT and step.name == name]
 
     async def input(self, ordinal: int, name: str, read: Callable[[], Awaitable[Reading]]) -> Json:
-        """Read something from outside the run once; every replay sees the same value."""
+        """Read something from outside the run once; every replay sees the same value.
+
+        `read` is asked again where another step has read one of its messages meanwhile.
+
+        Raises:
+            AlreadyReadError: That happened again and again.
+            UndeliverableMessageError: One of its messages has no addressee that could get it.
+        """
         key = StepKey(ordinal, 0, StepKind.INPUT, name, digest({"input": name}))
         if (step := await self._serve(key)) is not None:
             return step.result
         await self._begin(key)
-        reading = await read()
-        receipt = self._wiring.pen.receipt(key, reading.value, outbox=reading.outbox, acknowledged=reading.acknowledged)
-        return await self._commit(key, receipt)
+        for left in range(READS - 1, -1, -1):
+            reading = await read()
+            receipt = self._wiring.pen.receipt(
+                key, reading.value, outbox=reading.outbox, acknowledged=reading.acknowledged
+            )
+            try:
+                return await self._commit(key, receipt)
+            except AlreadyReadError:
+                if not left:
+                    raise
+        raise AssertionError("unreachable")
 
     async def model(
         self,
@@ -202,7 +222,14 @@ class Steps:
             key, done.result.model_dump(mode="json"), commit=done.commit, outbox=done.outbox,
             allowed=decision.allowed, reason=decision.reason,
         )  # fmt: skip
-        return ToolResult.model_validate(await self._commit(key, receipt))
+        try:
+            return ToolResult.model_validate(await self._commit(key, receipt))
+        except UndeliverableMessageError as error:
+            told = failed({"error": f"the message was not sent: {error}"}).model_dump(mode="json")
+            receipt = self._wiring.pen.receipt(
+                key, told, commit=done.commit, allowed=decision.allowed, reason=decision.reason
+            )
+            return ToolResult.model_validate(await self._commit(key, receipt))
 
     async def _serve(self, key: StepKey) -> Step | None:
         step = self._journal.get((key.ordinal, key.sub))
@@ -271,6 +298,10 @@ class Steps:
                 await self._diverge(key, result.detail or "the request differs")
             case ItemStatus.INVALID:
                 raise InvalidStepError(result.detail)
+            case ItemStatus.TAKEN:
+                raise AlreadyReadError(result.detail)
+            case ItemStatus.UNDELIVERABLE:
+                raise UndeliverableMessageError(result.detail)
             case _:
                 return
 

@@ -154,7 +154,9 @@ def _refused_by_mail(state: State, item: Receipt) -> ItemResult | None:
     mail = Mail(state)
     if reason := mail.refusal_of_reading(item.acknowledged):
         return _answer(ItemStatus.TAKEN, reason)
-    reason = next((reason for message in item.outbox if (reason := mail.refuses(message))), None)
+    # What a step writes and reads at once, such as its own assignment, takes no room.
+    sent = (message for message in item.outbox if message.id not in item.acknowledged)
+    reason = next((reason for message in sent if (reason := mail.refuses(message))), None)
     return _answer(ItemStatus.UNDELIVERABLE, reason) if reason else None
 
 

@@ -40,12 +40,14 @@ class Mail:
         if reopen:
             box.closed = None
 
-    def unread(self, project: str, name: str) -> list[KeptMessage]:
+    def all(self, project: str, name: str) -> list[KeptMessage]:
+        place = (project, name)
         return [
-            kept
-            for kept in self.state.messages.values()
-            if kept.is_unread and (kept.message.project, kept.message.target) == (project, name)
+            kept for kept in self.state.messages.values() if (kept.message.project, kept.message.target) == place
         ]
+
+    def unread(self, project: str, name: str) -> list[KeptMessage]:
+        return [kept for kept in self.all(project, name) if kept.is_unread]
 
     def team(self, message: NewMessage) -> list[str]:
         """Whose inboxes a message for the team goes into."""
@@ -190,9 +192,10 @@ class MemoryMessages:
             if not wanted or (agent is None and not box.numbered):
                 continue
             box.generation, box.numbered = max(box.generation, above) + 1, 0
-            for kept in self._mail.unread(owner, name):
-                again += kept.delivered_at is not None
-                kept.delivered_at = kept.generation = kept.number = None
+            for kept in self._mail.all(owner, name):
+                if kept.is_unread or kept.delivered_at is None:
+                    again += kept.delivered_at is not None
+                    kept.delivered_at = kept.generation = kept.number = None
         if again:
             self._state.outbox.set()
         return again

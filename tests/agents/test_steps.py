@@ -11,12 +11,14 @@ from decimal import Decimal
 import pytest
 
 from agents.errors import (
+    AlreadyReadError,
     DivergenceError,
     HaltedError,
     LostLeaseError,
     ModelUnavailableError,
     OverBudgetError,
     RunStoppedError,
+    UndeliverableMessageError,
 )
 from agents.models import Bound, ModelAnswer, ModelRequest, ToolCall
 from agents.policy import Decision
@@ -27,7 +29,7 @@ from ledger.chain import verify
 from ledger.errors import StoreUnreachableError
 from ledger.journal import GroupCommit
 from ledger.memory import MemoryStore
-from ledger.store import Item, ItemResult, Lease, Receipt, ThreadInfo
+from ledger.store import Item, ItemResult, Lease, NewMessage, Receipt, ThreadInfo
 from ledger.vocabulary import Exceeded, Standing, StepKind, StepStatus, Usage
 
 INFO = ThreadInfo(
@@ -397,3 +399,69 @@ async def test_parallel_calls_of_one_message_share_an_ordinal_and_one_reset() ->
     steps = await world.store.steps(INFO.thread)
     assert [(step.ordinal, step.sub) for step in steps] == [(1, 0), (2, 0), (2, 1), (2, 2), (2, 3)]
     assert {step.kind for step in steps} == {StepKind.TOOL}
+
+
+KEY = StepKey(0, 0, StepKind.INPUT, "inbox", "d")
+
+
+def message(target: str) -> NewMessage:
+    return NewMessage(id="m1", project="p", source="p.engineer.ada", target=target, type="QUERY", payload={})
+
+
+async def test_a_tool_whose_message_has_no_addressee_answers_with_the_reason() -> None:
+    world = World()
+    run = await world.open()
+
+    async def perform() -> Performed:
+        return Performed(ToolResult(ok=True, content="{}"), outbox=(message("p.architect.nobody"),))
+
+    result = await run.steps.tool(1, 0, call("ask"), {}, lambda: ALLOWED, perform)
+    assert not result.ok
+    assert "there is no agent p.architect.nobody in project p" in result.content
+    [step] = await world.store.steps(INFO.thread)
+    assert step.result["content"] == result.content
+    assert await world.store.conversation("p") == []
+
+
+async def test_an_input_whose_message_has_no_addressee_is_not_written() -> None:
+    world = World()
+    run = await world.open()
+
+    async def read() -> Reading:
+        return Reading("x", outbox=(message("nobody"),))
+
+    with pytest.raises(UndeliverableMessageError, match="there is no agent nobody"):
+        await run.steps.input(1, "inbox", read)
+    assert await world.store.steps(INFO.thread) == []
+
+
+async def test_an_input_is_read_again_where_another_step_was_faster() -> None:
+    world = World()
+    run = await world.open()
+    await world.store.post([message("p.engineer.ada")])
+    looks: list[tuple[str, ...]] = []
+
+    async def read() -> Reading:
+        unread = tuple(kept.id for kept in await world.store.inbox("p", "p.engineer.ada"))
+        looks.append(unread)
+        if len(looks) == 1:
+            other = await world.store.acquire_lease(INFO.model_copy(update={"thread": "p/s1/t/other"}), "w2", TTL)
+            pen = Pen(INFO.model_copy(update={"thread": other.thread}), other, "w2")
+            await run.commit.submit(pen.receipt(KEY, [], acknowledged=unread))
+        return Reading(list(unread), acknowledged=unread)
+
+    assert await run.steps.input(1, "inbox", read) == []
+    assert looks == [("m1",), ()]
+
+
+async def test_an_input_that_others_always_read_first_is_given_up() -> None:
+    world = World()
+    run = await world.open()
+    await world.store.post([message("p.engineer.ada")])
+    await run.commit.submit(Pen(INFO, run.lease, "w").receipt(KEY, [], acknowledged=("m1",)))
+
+    async def read() -> Reading:
+        return Reading([], acknowledged=("m1",))
+
+    with pytest.raises(AlreadyReadError, match="m1 was read by step"):
+        await run.steps.input(2, "inbox", read)

@@ -245,6 +245,8 @@ BEGIN
     END IF;
     IF i ? 'outbox' THEN
         FOR m IN SELECT jsonb_array_elements(i -> 'outbox') LOOP
+            -- What a step writes and reads at once, such as its own assignment, takes no room.
+            CONTINUE WHEN coalesce(i -> 'acknowledged' ? (m ->> 'id'), false);
             refusal := syndic.refuses(m);
             IF refusal IS NOT NULL THEN
                 RETURN syndic.answer('undeliverable', refusal);
@@ -335,8 +337,8 @@ BEGIN
     ), reset AS (
         UPDATE messages AS m SET delivered_at = NULL, generation = NULL, number = NULL
           FROM renewed, messages AS before
-         WHERE (m.project, m.target) = (renewed.project, renewed.name) AND m.read_by_step IS NULL AND m.buried_at IS NULL
-           AND before.position = m.position
+         WHERE (m.project, m.target) = (renewed.project, renewed.name) AND before.position = m.position
+           AND (m.delivered_at IS NULL OR m.read_by_step IS NULL AND m.buried_at IS NULL)
         RETURNING before.delivered_at IS NOT NULL AS was_delivered
     )
     SELECT count(*) FILTER (WHERE was_delivered) INTO again FROM reset;
@@ -345,7 +347,7 @@ BEGIN
     END IF;
     RETURN again;
 END $$;
-COMMENT ON FUNCTION syndic.redeliver IS 'Redis has lost something of these inboxes: what nobody has read gets new numbers in a new generation.';
+COMMENT ON FUNCTION syndic.redeliver IS 'Redis has lost something of these inboxes: what nobody has read, and what is on its way, gets new numbers in a new generation.';
 
 -- Consumers.
 
