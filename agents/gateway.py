@@ -42,6 +42,10 @@ log = structlog.get_logger(__name__)
 
 CALL_TIMEOUT = timedelta(minutes=5)
 MARGIN = Decimal("1.1")
+"""The overrun margin: a reservation covers so many times what was counted. Where a provider bills up to `f` times the count, each
+call exceeds its reservation by at most the share `f / MARGIN - 1`. All reservations together stay within the limit, and so all
+overruns together within this share of it; each is a violation on the record, which blocks the next reservation.
+"""
 _PLACES = Decimal("1e-9")
 _OFFLINE_PROVIDER = OFFLINE_MODEL.partition("/")[0]
 
