@@ -66,7 +66,7 @@ def _plan(desk: Desk, facts: Facts) -> End:
     if not tasks:
         summary = f"Nothing to do: {_nothing(facts)}."
         return finish("There is nothing to do.", Plan(summary=summary, risks=tuple(facts.risks)))
-    facts.risks.extend(_usual_risks(desk, tasks))
+    facts.risks.extend(_usual_risks(desk, facts, tasks))
     kinds = Counter(str(task.params.get("intent")) for task in tasks)
     goal = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     plan = Plan(
@@ -94,18 +94,20 @@ def _no_tidying(facts: Facts) -> str:
     if lint.refused:
         return f"lint could not run ({lint.refused})"
     if not lint.findings:
-        return "lint has no findings"
+        return f"lint has no findings{f' but {facts.generated} in generated files' if facts.generated else ''}"
     shown = ", ".join(f"{rule} {count}" for rule, count in list(count_rules(lint.findings).items())[:6])
     left = f"none of {len(lint.findings)} lint finding(s) is in scope, outside tests and surely mendable ({shown})"
     return left if lint.configured else f"{left}; where no linter is configured only plain mistakes are mended"
 
 
-def _usual_risks(desk: Desk, tasks: list[PlannedTask]) -> list[str]:
+def _usual_risks(desk: Desk, facts: Facts, tasks: list[PlannedTask]) -> list[str]:
     risks: list[str] = []
     if not gates_of(desk, "tests"):
         risks.append("there is no test gate: changes cannot be verified by tests")
     if any(task.params.get("intent") == TIDY for task in tasks):
         risks.append("an import that looks unused may be relied on elsewhere; the test gate decides")
+    if facts.generated:
+        risks.append(f"{facts.generated} lint finding(s) in generated files are left alone: mend what writes them")
     if any(task.params.get("intent") == REPAIR for task in tasks):
         risks.append("a patch may fit the tests and still not be what the author meant: look at repairs")
     return risks

@@ -223,6 +223,9 @@ async def test_files_that_a_program_wrote_are_left_alone(tmp_path: Path) -> None
     [task] = run.arguments["sprints"][0]["tasks"]
     assert task["params"]["paths"] == ["p/a.py"]
     assert any("1 lint finding(s) in generated files" in risk for risk in run.arguments["risks"])
+    (house.tree / "p/a.py").unlink()
+    run = await house.run(Work.PLAN, goal="Clean up lint")
+    assert "no findings but 1 in generated files" in run.arguments["summary"]
 
 
 async def test_where_nothing_is_wrong_the_plan_is_empty(tmp_path: Path) -> None:
