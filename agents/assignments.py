@@ -31,6 +31,14 @@ class Work(StrEnum):
     """QA: look at a finished sprint from the outside."""
     JUDGE = "judge"
     """One seat of the council: verdict on a change or a report."""
+    ANSWER = "answer"
+    """Whoever is asked: a colleague's question."""
+    SUPERVISE = "supervise"
+    """Project manager: who waits for whom, who takes a task over, and what to do about it."""
+    MEDIATION = "mediation"
+    """Project manager: a question of the board whose votes tie, or are not sure."""
+    BID = "bid"
+    """Whoever may take a task: what it would take, and how sure they are."""
 
 
 class Document(Record):
@@ -85,6 +93,8 @@ class Assignment(Record):
     documents: tuple[Document, ...] = ()
     feedback: tuple[Feedback, ...] = ()
     attempt: int = 1
+    colleagues: tuple[str, ...] = ()
+    """Agent ids that may be asked."""
 
 
 class Requirements(Record):
@@ -169,6 +179,57 @@ class Verdict(Record):
     evidence: tuple[Evidence, ...] = ()
 
 
+class Reply(Record):
+    """Result of whoever was asked by a colleague."""
+
+    answer: str = Field(min_length=1, max_length=8_000)
+    confidence: float = Field(default=0.5, ge=0, le=1)
+    evidence: tuple[Evidence, ...] = ()
+
+
+class Ruling(Record):
+    """What an asker is told in place of the colleague who does not answer."""
+
+    question: str
+    """The question's id."""
+    answer: str = Field(min_length=1, max_length=8_000)
+
+
+class Handover(Record):
+    """Who takes a task over."""
+
+    task: str
+    role: Role
+    reason: str = ""
+
+
+class Supervision(Record):
+    """Result of the project manager who looks after a team at work."""
+
+    summary: str
+    rulings: tuple[Ruling, ...] = ()
+    handovers: tuple[Handover, ...] = ()
+
+
+class Mediation(Record):
+    """Result of the mediator."""
+
+    choice: str
+    """One of the options, word for word."""
+    reasoning: str = Field(min_length=1, max_length=8_000)
+    confidence: float = Field(ge=0, le=1)
+    evidence: tuple[Evidence, ...] = ()
+
+
+class Bid(Record):
+    """Result of somebody who may take a task."""
+
+    estimate_steps: int = Field(ge=1, le=1000)
+    """Turns that it would take."""
+    confidence: float = Field(ge=0, le=1)
+    reasons: tuple[str, ...] = ()
+
+
 RESULTS: dict[Work, type[Record]] = {
     Work.REQUIREMENTS: Requirements,
     Work.SURVEY: Report,
@@ -177,4 +238,8 @@ RESULTS: dict[Work, type[Record]] = {
     Work.ANALYSIS: Report,
     Work.QA: Report,
     Work.JUDGE: Verdict,
+    Work.ANSWER: Reply,
+    Work.SUPERVISE: Supervision,
+    Work.MEDIATION: Mediation,
+    Work.BID: Bid,
 }

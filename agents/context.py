@@ -8,7 +8,7 @@ from types import ModuleType
 
 from agents.assignments import Assignment, Feedback
 from agents.models import ModelRequest
-from agents.prompts import v1
+from agents.prompts import v1, v2
 from agents.roles import AGENT_TYPES, OFFLINE_MODEL
 from agents.team import agent_name
 from ledger.vocabulary import Json, Seat
@@ -16,10 +16,12 @@ from ledger.vocabulary import Json, Seat
 Chat = dict[str, Json]
 """One message in the OpenAI chat format."""
 
-PROMPT_VERSION = "v1"
+PROMPT_VERSION = "v2"
 """What new runs begin with; a run keeps the version it began with."""
 
-_VERSIONS: Mapping[str, ModuleType] = {"v1": v1}
+_VERSIONS: Mapping[str, ModuleType] = {"v1": v1, "v2": v2}
+WITHOUT_BOARD = frozenset({"v1"})
+"""Versions whose runs know nothing of boards and are offered none of their tools."""
 
 WINDOW_CHARS = 320_000
 """Characters of a conversation that a model is sent: about 100,000 tokens."""
@@ -32,8 +34,8 @@ KEPT_CHARS = 600
 MAX_TOKENS = 8_192
 
 
-def system_prompt(assignment: Assignment, version: str) -> str:
-    """The prompt of a role in the version that the run began with.
+def system_prompt(assignment: Assignment, version: str, guidance: str = "") -> str:
+    """The prompt of a role in the version that the run began with, and what the project's people ask of it.
 
     Raises:
         KeyError: This build no longer holds that version.
@@ -41,17 +43,27 @@ def system_prompt(assignment: Assignment, version: str) -> str:
     prompts = _VERSIONS[version]
     kind = AGENT_TYPES[assignment.role]
     seat = assignment.seat or Seat.TECHNICAL
-    common = prompts.COMMON.format(name=agent_name(assignment.agent), title=kind.title, ending=prompts.FINISH)
-    return (
-        common + "\n" + prompts.ROLES[assignment.role].replace("{seat}", seat).replace("{duty}", prompts.DUTIES[seat])
+    title = prompts.TITLES.get(assignment.role, kind.title)
+    common = prompts.COMMON.format(name=agent_name(assignment.agent), title=title, ending=prompts.FINISH)
+    task = prompts.WORK.get(assignment.work) or prompts.ROLES[assignment.role]
+    return "".join(
+        (
+            common,
+            prompts.TEAM if kind.shares else "",
+            "\n" + task.replace("{seat}", seat).replace("{duty}", prompts.DUTIES[seat]),
+            f"\n{prompts.GUIDANCE}{guidance}" if guidance else "",
+        )
     )
 
 
-def opening(assignment: Assignment, version: str) -> list[Chat]:
+def opening(assignment: Assignment, version: str, guidance: str = "") -> list[Chat]:
     """The first two messages of every run."""
+    told = assignment.model_dump(mode="json")
+    if not assignment.colleagues:
+        del told["colleagues"]  # runs that began before there were any must ask what they asked
     return [
-        {"role": "system", "content": system_prompt(assignment, version)},
-        {"role": "user", "content": "Assignment:\n" + _fenced(assignment.model_dump(mode="json"))},
+        {"role": "system", "content": system_prompt(assignment, version, guidance)},
+        {"role": "user", "content": "Assignment:\n" + _fenced(told)},
     ]
 
 

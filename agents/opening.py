@@ -5,11 +5,12 @@ from __future__ import annotations
 from agents.assignments import Assignment, Document, Work
 from agents.context import PROMPT_VERSION, window_for
 from agents.messages import SYSTEM, MessageType, step_message
+from agents.roles import AGENT_TYPES
 from agents.runs import AgentRun
 from agents.steps import Reading
 from agents.target import Baseline
 from agents.team import card
-from ledger.store import NewMessage, Store
+from ledger.store import Message, NewMessage, Store
 from ledger.vocabulary import ArtifactRef, Record
 
 ASSIGNMENT = "assignment"
@@ -25,6 +26,8 @@ class Opening(Record):
     """Version of the system prompts."""
     window: int
     """Characters of conversation that its models are sent."""
+    guidance: str = ""
+    """What the project's people ask of this agent."""
 
 
 async def load_baseline(store: Store, reference: ArtifactRef | None) -> Baseline | None:
@@ -43,10 +46,19 @@ async def read_opening(
         commit=commit,
         prompt=PROMPT_VERSION,
         window=window_for(request.chain),
+        guidance=request.guidance,
     )
     message = _given(request, thread)
     # The run has its assignment with this very step, so nothing of it is left unread.
-    return Reading(opening.model_dump(mode="json"), outbox=(message,), acknowledged=(message.id,))
+    known = [unread.id for unread in await store.inbox(request.project, request.agent) if _is_about(request, unread)]
+    return Reading(opening.model_dump(mode="json"), outbox=(message,), acknowledged=(message.id, *known))
+
+
+def _is_about(request: AgentRun, message: Message) -> bool:
+    """Whether the assignment says what the message says: the question to answer, the task that was handed over."""
+    if message.type == MessageType.QUERY:
+        return request.work is Work.ANSWER and message.correlation == request.params.get("question")
+    return message.type == MessageType.TASK_HANDOFF and message.payload.get("task") == request.task
 
 
 async def _assignment(request: AgentRun, store: Store, baseline: Baseline | None) -> Assignment:
@@ -65,15 +77,27 @@ async def _assignment(request: AgentRun, store: Store, baseline: Baseline | None
         acceptance=request.acceptance,
         params=request.params,
         gates=tuple(result.state() for result in baseline.gates) if baseline else (),
-        documents=tuple([await _document(store, reference) for reference in request.documents]),
+        documents=(
+            *[await _document(store, reference) for reference in request.documents],
+            *await _memories(request, store),
+        ),
         feedback=request.feedback,
         attempt=request.attempt,
+        colleagues=request.colleagues,
     )
 
 
 async def _document(store: Store, reference: ArtifactRef) -> Document:
     content = await store.get_artifact(reference.digest)
     return Document(name=reference.name, media_type=reference.media_type, text=content.decode("utf-8", "replace"))
+
+
+async def _memories(request: AgentRun, store: Store) -> list[Document]:
+    """What the agent wrote down for itself in earlier runs and is still of use."""
+    if not AGENT_TYPES[request.role].shares:
+        return []
+    kept = await store.recall(request.project, request.agent)
+    return [Document(name=f"memory/{memory.name}", text=memory.text) for memory in kept]
 
 
 def _given(request: AgentRun, thread: str) -> NewMessage:

@@ -30,17 +30,20 @@ TIER_CEILING: dict[Role, Tier] = {
 
 _ENDS = frozenset({"finish", "escalate"})
 _READS = frozenset({"list_files", "read_file", "search"}) | _ENDS
-_EVERYTHING = _READS | {
+TEAM_TOOLS = frozenset({"read_board", "post_board", "vote", "remember"})
+"""What agents share. Judges have none of it: a verdict owes nothing to what the team thinks."""
+_TALKS = frozenset({"ask"}) | TEAM_TOOLS
+_EVERYTHING = _READS | _TALKS | {
     "write_file", "replace", "apply_patch", "run_program", "lint", "fix_lint", "run_gate", "rank_suspects", "try_patch",
     "refuse", "hand_off",
 }  # fmt: skip
 
 TOOLSETS: dict[Role, frozenset[str]] = {
-    Role.PRODUCT_OWNER: _READS | {"refuse"},
-    Role.ARCHITECT: _READS | {"lint"},
-    Role.PROJECT_MANAGER: _READS,
-    Role.ANALYST: _READS | {"lint", "run_gate"},
-    Role.QA: _READS | {"lint", "run_gate", "run_program"},
+    Role.PRODUCT_OWNER: _READS | _TALKS | {"refuse"},
+    Role.ARCHITECT: _READS | _TALKS | {"lint"},
+    Role.PROJECT_MANAGER: _READS | _TALKS,
+    Role.ANALYST: _READS | _TALKS | {"lint", "run_gate"},
+    Role.QA: _READS | _TALKS | {"lint", "run_gate", "run_program"},
     Role.JUDGE: _READS,
     Role.ENGINEER: _EVERYTHING,
     Role.DEVOPS: _EVERYTHING,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from agents.assignments import Work
 from agents.policy import TIER_CEILING, TOOLSETS
+from agents.prompts import v2
 from ledger.vocabulary import Role, Tier
 
 OFFLINE_MODEL = "offline/maintainer"
@@ -34,17 +35,55 @@ class AgentType:
     def tools(self) -> frozenset[str]:
         return TOOLSETS[self.role]
 
+    @property
+    def prompt(self) -> str:
+        """What new runs of the role are told to do, beside what all are told."""
+        return v2.ROLES[self.role]
+
+    def chain(self, models: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+        """The models it asks, first choice first."""
+        return chain_for(self.role, models)
+
+    @property
+    def shares(self) -> bool:
+        """Whether it has the team's board."""
+        return "read_board" in self.tools
+
 
 AGENT_TYPES: dict[Role, AgentType] = {
     kind.role: kind
     for kind in (
-        AgentType(Role.PRODUCT_OWNER, "product owner", (Work.REQUIREMENTS,), ("requirements", "acceptance criteria")),
-        AgentType(Role.ANALYST, "analyst", (Work.SURVEY, Work.ANALYSIS), ("survey", "reports", "findings")),
-        AgentType(Role.ARCHITECT, "architect", (Work.PLAN, Work.ANALYSIS), ("planning", "task breakdown")),
-        AgentType(Role.PROJECT_MANAGER, "project manager", (Work.PLAN,), ("replanning", "scheduling")),
-        AgentType(Role.ENGINEER, "engineer", (Work.CHANGE, Work.ANALYSIS), ("repair", "tidy", "features", "tests")),
-        AgentType(Role.QA, "QA engineer", (Work.QA, Work.ANALYSIS), ("verification", "regression hunting")),
-        AgentType(Role.DEVOPS, "devops engineer", (Work.CHANGE, Work.ANALYSIS), ("build", "packaging", "CI")),
+        AgentType(
+            Role.PRODUCT_OWNER,
+            "product owner",
+            (Work.REQUIREMENTS, Work.ANSWER),
+            ("requirements", "acceptance criteria"),
+        ),
+        AgentType(
+            Role.ANALYST,
+            "business analyst",
+            (Work.SURVEY, Work.ANALYSIS, Work.ANSWER),
+            ("survey", "reports", "findings"),
+        ),
+        AgentType(Role.ARCHITECT, "architect", (Work.PLAN, Work.ANALYSIS, Work.ANSWER), ("planning", "task breakdown")),
+        AgentType(
+            Role.PROJECT_MANAGER,
+            "project manager",
+            (Work.PLAN, Work.MEDIATION, Work.SUPERVISE, Work.ANSWER),
+            ("replanning", "scheduling", "mediation"),
+        ),
+        AgentType(
+            Role.ENGINEER,
+            "engineer",
+            (Work.CHANGE, Work.ANALYSIS, Work.BID, Work.ANSWER),
+            ("repair", "tidy", "features", "tests"),
+        ),
+        AgentType(
+            Role.QA, "QA engineer", (Work.QA, Work.ANALYSIS, Work.ANSWER), ("verification", "regression hunting")
+        ),
+        AgentType(
+            Role.DEVOPS, "devops engineer", (Work.CHANGE, Work.ANALYSIS, Work.ANSWER), ("build", "packaging", "CI")
+        ),
         AgentType(Role.JUDGE, "judge", (Work.JUDGE,), ("review", "evidence")),
     )
 }

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
 from agents.announcing import Announcer, Beat
-from agents.context import PROMPT_VERSION, opening
+from agents.blackboard import Blackboard
+from agents.cards import publish_card
+from agents.context import PROMPT_VERSION, WITHOUT_BOARD, opening
 from agents.errors import HaltedError, OverBudgetError, RunStoppedError
 from agents.feed import Feed
 from agents.graphs.registry import GraphFactory, graph_for
@@ -23,13 +25,14 @@ from agents.mailbox import Mailbox
 from agents.model_choice import Choices
 from agents.models import Models, hearing
 from agents.opening import ASSIGNMENT, Opening, load_baseline, read_opening
-from agents.policy import Policy
+from agents.policy import TEAM_TOOLS, Policy
 from agents.receipts import Pen
 from agents.runs import AgentOutcome, AgentRun
 from agents.sandbox import Sandbox
 from agents.state import Ending, RunContext, begin
 from agents.steps import Reading, Steps, Wiring
 from agents.target import Baseline
+from agents.team import card
 from agents.tools.base import Tool
 from agents.tools.registry import tools_for
 from agents.workplace import Workplace, environment_of, tool_context
@@ -50,7 +53,7 @@ STATES = {
     OutcomeKind.REFUSED: AgentState.COMPLETED,
     OutcomeKind.HANDOFF: AgentState.COMPLETED,
     OutcomeKind.NEEDS_HUMAN: AgentState.WAITING_INPUT,
-    OutcomeKind.NEEDS_TEAMMATE: AgentState.WAITING_INPUT,
+    OutcomeKind.NEEDS_TEAMMATE: AgentState.BLOCKED,
     OutcomeKind.PAUSED: AgentState.BLOCKED,
     OutcomeKind.OVER_BUDGET: AgentState.BLOCKED,
     OutcomeKind.FAILED: AgentState.ERROR,
@@ -107,6 +110,7 @@ class _Run:
         self._announcer = Announcer(deps.feed, request, beat)
         self._held = HeldLease(deps.store, self._info(), holder, stopping)
         self._log = log.bind(thread=self._thread)
+        self._questions: set[str] = set()
 
     def _info(self) -> ThreadInfo:
         request = self._request
@@ -156,7 +160,7 @@ class _Run:
         told = await self._opening(steps, place, baseline)
         environment = await environment_of(baseline, request.project, deps.layout, deps.sandbox)
         policy = Policy.with_extensions(deps.tools)
-        offered = self._offered(place)
+        offered = self._offered(place, told.prompt)
         context = RunContext(
             request=request,
             assignment=told.assignment,
@@ -166,17 +170,22 @@ class _Run:
             mailbox=Mailbox(deps.store, request.project, request.agent, self._inbox()),
             policy=policy,
             offered=offered,
-            tool_context=tool_context(request, place, deps.sandbox, environment, baseline, policy.programs, scratch),
+            tool_context=replace(
+                tool_context(request, place, deps.sandbox, environment, baseline, policy.programs, scratch),
+                board=self._board(),
+            ),
+            questions=self._questions,
             has_worktree=place.exists,
             window=told.window,
             commit_changes=lambda name, ordinal, sub: place.commit(name, ordinal, sub, self._thread),
             clean=place.clean,
             thread=self._thread,
+            record=deps.store.record,
             choices=deps.choices,
         )
         graph = graph_for(request.work, deps.graphs)
         state = await graph.ainvoke(
-            begin(opening(told.assignment, told.prompt), request.chain),
+            begin(opening(told.assignment, told.prompt, told.guidance), request.chain),
             context=context,
             config={"recursion_limit": NODES_PER_TURN * (request.max_steps + 2)},
         )
@@ -198,15 +207,30 @@ class _Run:
             await place.open()
         return told
 
-    def _offered(self, place: Workplace) -> dict[str, Tool]:
+    def _board(self) -> Blackboard:
+        request, deps = self._request, self._deps
+        return Blackboard(deps.store, request.project, request.task, self._thread, self._held.lease.epoch, deps.clock)
+
+    def _offered(self, place: Workplace, prompt: str) -> dict[str, Tool]:
         tools = tools_for(self._request.role, self._request.work, self._deps.tools)
-        return {tool.name: tool for tool in tools if place.exists or tool.tier is Tier.OBSERVE}
+        if prompt in WITHOUT_BOARD:
+            tools = tuple(tool for tool in tools if tool.name not in TEAM_TOOLS)
+        offered = {tool.name: tool for tool in tools if place.exists or tool.tier is Tier.OBSERVE}
+        if not self._request.colleagues:
+            offered.pop("ask", None)
+        return offered
 
     def _inbox(self) -> Inbox:
         return Inbox(self._deps.feed.redis, self._deps.store, self._request.project, self._request.agent)
 
+    async def _publish_card(self, state: AgentState) -> None:
+        request = self._request
+        shown = card(request.agent, request.role, request.seat, skills=request.skills, state=state, task=request.task)
+        await publish_card(self._deps.store, self._deps.feed.redis, request.project, shown)
+
     async def _started(self, steps: Steps) -> None:
         lease = self._held.lease
+        await self._publish_card(AgentState.IDLE)
         body = RunStarted(
             thread=self._thread, role=self._request.role.value, agent=self._request.agent, epoch=lease.epoch,
             served=steps.totals.steps,
@@ -219,7 +243,8 @@ class _Run:
         outcome = AgentOutcome(
             kind=ending.kind, thread=self._thread, summary=ending.summary, result=ending.result,
             artifact=await self._keep(ending), question=ending.question, question_id=ending.question_id,
-            to_role=ending.to_role, commit=totals.commit or place.start, steps=totals.steps,
+            to_role=ending.to_role, questions=tuple(sorted(self._questions)),
+            to_agent=ending.to_agent, commit=totals.commit or place.start, steps=totals.steps,
             model_calls=totals.model_calls, cost_usd=totals.cost_usd, tokens=totals.tokens, exceeded=ending.exceeded,
         )  # fmt: skip
         body = RunFinished(
@@ -227,6 +252,8 @@ class _Run:
             model_calls=outcome.model_calls, cost_usd=outcome.cost_usd, commit=outcome.commit,
         )  # fmt: skip
         await self._record(body, self._held.lease)
+        await self._publish_card(STATES[ending.kind])
+        self._announcer.kept(outcome.artifact)
         self._announcer.state(STATES[ending.kind], ending.summary, outcome=ending.kind.value)
         self._log.info("run_finished", outcome=ending.kind.value, steps=totals.steps, calls=totals.model_calls)
         return outcome

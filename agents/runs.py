@@ -32,6 +32,10 @@ class AgentRun(Record):
     role: Role
     agent: str
     seat: Seat | None = None
+    guidance: str = ""
+    """What the project's people ask of this agent; stands at the end of its system prompt."""
+    skills: tuple[str, ...] = ()
+    """What it can do beside what its role can; for its card."""
     work: Work
     goal: str
     title: str = ""
@@ -67,6 +71,8 @@ class AgentOutcome(Record):
     kind: OutcomeKind
     thread: str
     summary: str
+    questions: tuple[str, ...] = ()
+    """Questions of the board that the run opened or voted on."""
     failure: str | None = None
     """Type of the error that ended the run where no retry can mend it, such as `NoModelKey`."""
     result: dict[str, Json] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, TypedDict
 
 from agents.assignments import Assignment
@@ -16,6 +16,7 @@ from agents.policy import Policy
 from agents.runs import AgentRun
 from agents.steps import Guard, Steps
 from agents.tools.base import Tool, ToolContext
+from ledger.store import NewEntry
 from ledger.vocabulary import Exceeded, Json, OutcomeKind, Record, Role
 
 
@@ -28,6 +29,7 @@ class Ending(Record):
     question: str | None = None
     question_id: str | None = None
     to_role: Role | None = None
+    to_agent: str | None = None
     exceeded: Exceeded | None = None
 
 
@@ -86,8 +88,12 @@ class RunContext:
     clean: Callable[[], Awaitable[None]]
     """Brings the worktree back to its last commit."""
     thread: str
+    record: Callable[[Sequence[NewEntry]], Awaitable[object]]
+    """Puts entries on the ledger that belong to no step."""
     choices: Choices | None = None
     """What a person chose while the run works."""
+    questions: set[str] = field(default_factory=set[str])
+    """Questions of the board that the run opened or voted on, served steps included."""
 
 
 def begin(messages: list[Chat], chain: Sequence[str]) -> RunState:

@@ -9,28 +9,32 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
 from langgraph.runtime import Runtime
 from pydantic import ValidationError
 
-from agents.assignments import Feedback
+from agents.assignments import Feedback, Work
 from agents.context import Chat, note
 from agents.errors import LostLeaseError, PathEscapeError
 from agents.graphs.checks import faults
+from agents.graphs.consulting import ask_colleague, response
 from agents.graphs.thinking import REPEATS_TOLD
+from agents.graphs.timing import in_time
 from agents.messages import EVERYONE, MessageType, step_message
 from agents.models import ToolCall
-from agents.policy import Decision
+from agents.policy import TEAM_TOOLS, Decision
 from agents.state import Closing, RunContext, RunState
 from agents.steps import Performed, failed
-from agents.tools.base import Tool, ToolResult
+from agents.tools.base import Tool, ToolContext, ToolResult
+from agents.tools.endings import Ask
 from agents.tools.registry import all_tools
 from ledger.store import NewMessage
 from ledger.vocabulary import Json
 
-ENDS = ("finish", "refuse", "escalate", "hand_off")
+ENDS = ("finish", "refuse", "escalate", "hand_off", "ask")
 MAX_ERRORS = 10
 
 STUCK = Feedback(
@@ -65,7 +69,8 @@ async def after_act(state: RunState) -> str:
     closing = state["closing"]
     if closing is None or (not closing.ok and closing.tool != "finish"):
         return "think"
-    return {"finish": "review", "hand_off": "handoff", "escalate": "ask", "refuse": "refuse"}[closing.tool]
+    nodes = {"finish": "review", "hand_off": "handoff", "escalate": "ask", "refuse": "refuse", "ask": "consult"}
+    return nodes[closing.tool]
 
 
 def _closing(
@@ -81,7 +86,7 @@ def _closing(
 def _batches(run: RunContext, calls: Sequence[ToolCall], subs: Sequence[int]) -> Iterator[list[int]]:
     def writes(sub: int) -> bool:
         tool = run.offered.get(calls[sub].name)
-        return tool is not None and tool.writes
+        return tool is not None and (tool.writes or tool.alone)
 
     for writing, group in groupby(subs, writes):
         if writing:
@@ -121,7 +126,10 @@ async def _one(run: RunContext, ordinal: int, sub: int, call: ToolCall) -> ToolR
             return Performed(failed({"error": complaint}))
         return await _perform(run, ordinal, sub, tool, arguments)
 
-    return await run.steps.tool(ordinal, sub, call, call.arguments if complaint else arguments, decide, perform)
+    result = await run.steps.tool(ordinal, sub, call, call.arguments if complaint else arguments, decide, perform)
+    if call.name in TEAM_TOOLS:
+        run.questions.update(result.data.get("questions") or ())
+    return result
 
 
 def _find(run: RunContext, name: str) -> Tool | str:
@@ -137,12 +145,14 @@ async def _perform(run: RunContext, ordinal: int, sub: int, tool: Tool, argument
         validated = tool.arguments.model_validate(arguments)
     except ValidationError as error:
         return Performed(failed({"error": "invalid arguments", "errors": _errors(error)}))
-    if tool.name == "finish" and (found := faults(validated)):
+    if tool.name == "finish" and (found := faults(validated, run.assignment)):
         return Performed(failed({"error": "invalid arguments", "errors": found}))
+    if isinstance(validated, Ask):
+        return await ask_colleague(run, ordinal, sub, validated)
     if tool.writes:
         # Programs may have left files behind; only what this call changes belongs to its commit.
         await run.clean()
-    result = await tool.run(run.tool_context, validated)
+    result = await in_time(run, tool, ordinal, tool.run(_at(run, ordinal, sub), validated))
     commit = None
     if tool.writes:
         try:
@@ -153,6 +163,10 @@ async def _perform(run: RunContext, ordinal: int, sub: int, tool: Tool, argument
     return Performed(result, commit, _sent(run, ordinal, sub, tool, result))
 
 
+def _at(run: RunContext, ordinal: int, sub: int) -> ToolContext:
+    return replace(run.tool_context, place=f"{run.thread}/{ordinal}/{sub}")
+
+
 async def _commit(run: RunContext, name: str, ordinal: int, sub: int) -> str | None:
     # A tool step has no intent that the record could refuse: whoever lost the thread meanwhile must not move the branch.
     if not run.guard.holds():
@@ -161,6 +175,8 @@ async def _commit(run: RunContext, name: str, ordinal: int, sub: int) -> str | N
 
 
 def _sent(run: RunContext, ordinal: int, sub: int, tool: Tool, result: ToolResult) -> tuple[NewMessage, ...]:
+    if result.ok and tool.name == "finish" and run.assignment.work is Work.ANSWER:
+        return (response(run, ordinal, sub, result),)
     kinds = {"hand_off": MessageType.TASK_HANDOFF, "escalate": MessageType.ESCALATION}
     if not result.ok or tool.name not in kinds:
         return ()

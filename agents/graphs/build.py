@@ -8,14 +8,14 @@ from typing import Any
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from agents.graphs import closing, thinking
+from agents.graphs import closing, consulting, thinking
 from agents.graphs.acting import act, after_act
 from agents.state import RunContext, RunState
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 
 
-def build(name: str, *, hands_off: bool, refuses: bool) -> Graph:
+def build(name: str, *, hands_off: bool, refuses: bool, consults: bool = True) -> Graph:
     """Compile the graph of one kind of agent.
 
     Nodes and edges are coroutines without exception: LangGraph sends a plain function to a thread at every step.
@@ -24,6 +24,7 @@ def build(name: str, *, hands_off: bool, refuses: bool) -> Graph:
         name: Shown in traces.
         hands_off: Whether another role may be called in.
         refuses: Whether the assignment as a whole may be refused.
+        consults: Whether colleagues may be asked.
     """
     graph = StateGraph(RunState, context_schema=RunContext)
     graph.add_node("think", thinking.think)
@@ -39,6 +40,10 @@ def build(name: str, *, hands_off: bool, refuses: bool) -> Graph:
         if wanted:
             graph.add_node(node, function)
             graph.add_edge(node, END)
+    ends["consult"] = "consult" if consults else "think"
+    if consults:
+        graph.add_node("consult", consulting.consult)
+        graph.add_conditional_edges("consult", consulting.after_consult, {"think": "think", "end": END})
     graph.add_edge(START, "think")
     graph.add_conditional_edges(
         "think", thinking.after_think, {"act": "act", "nudge": "nudge", "ask": "ask", "error": "error"}

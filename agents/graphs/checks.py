@@ -7,12 +7,29 @@ from graphlib import CycleError, TopologicalSorter
 
 from pydantic import BaseModel
 
-from agents.assignments import Plan, PlannedSprint
+from agents.assignments import Assignment, Plan, PlannedSprint, Supervision
+from agents.situations import Situation, Trouble
 
 
-def faults(result: BaseModel) -> list[str]:
+def faults(result: BaseModel, assignment: Assignment) -> list[str]:
     """Everything that makes a validated result useless all the same."""
+    if isinstance(result, Supervision):
+        return supervision_faults(result, Situation.model_validate(assignment.params["situation"]))
     return _plan_faults(result) if isinstance(result, Plan) else []
+
+
+def supervision_faults(result: Supervision, situation: Situation) -> list[str]:
+    """What keeps a situation as it is: no ruling on its questions, nobody who can take the task."""
+    if situation.trouble is Trouble.HANDOVER:
+        takers = [handover.role for handover in result.handovers if handover.task == situation.task]
+        if takers and takers[0] in situation.candidates:
+            return []
+        return [f"`handovers` must give task {situation.task!r} to one of: {', '.join(situation.candidates)}"]
+    ids = [question.id for question in situation.questions]
+    found = [
+        f"{ruling.question!r} is none of the open questions" for ruling in result.rulings if ruling.question not in ids
+    ]
+    return found if found or result.rulings else [f"`rulings` must answer at least one of: {', '.join(ids)}"]
 
 
 def _plan_faults(plan: Plan) -> list[str]:

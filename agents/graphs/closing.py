@@ -26,7 +26,7 @@ async def review(state: RunState, runtime: Runtime[RunContext]) -> dict[str, Any
     """Take a valid result. An invalid one goes back once: the tool's answer holds the errors."""
     closing = _closing(state)
     if closing.ok:
-        summary = str(closing.data.get("summary") or _reasons(closing.data))
+        summary = str(closing.data.get("summary") or closing.data.get("answer") or _reasons(closing.data))
         return {"ending": Ending(kind=OutcomeKind.FINISHED, summary=summary, result=closing.data)}
     rejected = state["rejected"] + 1
     if rejected < TRIES:

@@ -10,4 +10,4 @@ from agents.graphs.build import Graph, build
 @cache
 def judge() -> Graph:
     """Compiled on first use, once a process."""
-    return build("judge", hands_off=False, refuses=False)
+    return build("judge", hands_off=False, refuses=False, consults=False)

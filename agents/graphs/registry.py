@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from agents.assignments import Work
 from agents.graphs.build import Graph
 from agents.graphs.judge import judge
+from agents.graphs.mediator import mediator
 from agents.graphs.planner import planner
+from agents.graphs.supervisor import supervisor
 from agents.graphs.worker import worker
 
 GraphFactory = Callable[[], Graph]
@@ -20,6 +22,10 @@ GRAPHS: Mapping[Work, GraphFactory] = {
     Work.ANALYSIS: worker,
     Work.QA: worker,
     Work.JUDGE: judge,
+    Work.MEDIATION: mediator,
+    Work.BID: mediator,
+    Work.ANSWER: worker,
+    Work.SUPERVISE: supervisor,
 }
 
 

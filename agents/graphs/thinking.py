@@ -10,16 +10,18 @@ from langgraph.runtime import Runtime
 
 from agents.assignments import Feedback
 from agents.context import Chat, note, request
-from agents.errors import ModelKeyRefusedError, ModelRefusedError
+from agents.errors import ModelKeyRefusedError, ModelRefusedError, ThoughtTooLongError
 from agents.graphs.choosing import choose
 from agents.graphs.endings import failed
 from agents.graphs.invalid import given_up
-from agents.messages import as_feedback
+from agents.graphs.timing import thought
+from agents.messages import MessageType, as_feedback
 from agents.models import ModelAnswer, ModelRequest, ToolCall
 from agents.state import RunContext, RunState
 from agents.steps import Reading
 from agents.tools.base import Tool
 from ledger.chain import digest
+from ledger.store import Message
 from ledger.vocabulary import Json, StepKind
 
 INBOX = "inbox"
@@ -45,6 +47,8 @@ async def think(state: RunState, runtime: Runtime[RunContext]) -> dict[str, Any]
     asked = request(run.assignment.work, messages, schemas, run.window)
     try:
         answer = await _ask(run, ordinal, asked, chosen.chain, chosen.offset)
+    except ThoughtTooLongError as error:
+        return {"ending": failed(f"thinking took too long: {error}")}
     except ModelKeyRefusedError:
         raise  # with another key the same request may be served
     except ModelRefusedError as error:
@@ -64,7 +68,7 @@ async def _ask(run: RunContext, ordinal: int, asked: ModelRequest, chain: Sequen
         work,
         asked,
         lambda: run.gateway.bound(asked, chain),
-        lambda: run.gateway.complete(asked, chain, offset, lost=lost),
+        lambda: thought(run, ordinal, len(chain) - offset, run.gateway.complete(asked, chain, offset, lost=lost)),
     )
 
 
@@ -81,18 +85,25 @@ async def hear(run: RunContext, ordinal: int) -> tuple[int, list[Chat]]:
     the one before it, and replays that way whatever lies in the inbox now.
     """
     known = run.steps.known(ordinal)
-    unread = await run.mailbox.unread() if known is None else []
+    unread = await _unread(run) if known is None else []
     if not unread and (known is None or (known.kind, known.name) != (StepKind.INPUT, INBOX)):
         return ordinal, []
 
     async def read() -> Reading:
-        value = [as_feedback(message).model_dump(mode="json") for message in unread]
-        return Reading(value, acknowledged=tuple(message.id for message in unread))
+        # Looked at again: another run of the same agent may have read some of it meanwhile.
+        waiting = await _unread(run)
+        value = [as_feedback(message).model_dump(mode="json") for message in waiting]
+        return Reading(value, acknowledged=tuple(message.id for message in waiting))
 
     heard = await run.steps.input(ordinal, INBOX, read)
     if unread:
         await run.mailbox.settle()
     return ordinal + 1, [note(Feedback.model_validate(item)) for item in heard]
+
+
+async def _unread(run: RunContext) -> list[Message]:
+    """What is for this run; a question to this agent is answered by a run of its own."""
+    return [message for message in await run.mailbox.unread() if message.type != MessageType.QUERY]
 
 
 def said(answer: ModelAnswer) -> Chat:

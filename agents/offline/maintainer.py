@@ -11,12 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents.assignments import Assignment, Plan, Report, Requirements, Verdict, Work, WorkResult
+from agents.assignments import Assignment, Bid, Plan, Reply, Report, Requirements, Verdict, Work, WorkResult
 from agents.offline.analyst import write_report
 from agents.offline.architect import write_plan
+from agents.offline.colleague import answer_colleague, supervise
 from agents.offline.conversation import Call, Conversation, read_conversation
 from agents.offline.intents import CAN_DO, HOW_TO_SET_A_MODEL, REPAIR, TIDY, read_goal
 from agents.offline.judge import give_verdict
+from agents.offline.mediator import bid, mediate
 from agents.offline.product_owner import write_requirements
 from agents.offline.quality import check_sprint
 from agents.offline.repair import repair
@@ -103,6 +105,10 @@ def script_for(assignment: Assignment) -> Callable[[Desk], Script]:
             Work.PLAN: write_plan,
             Work.QA: check_sprint,
             Work.JUDGE: give_verdict,
+            Work.MEDIATION: mediate,
+            Work.BID: bid,
+            Work.ANSWER: answer_colleague,
+            Work.SUPERVISE: supervise,
         }[assignment.work]
     intent = assignment.params.get("intent")
     if intent not in (REPAIR, TIDY):
@@ -131,6 +137,14 @@ def fallback(assignment: Assignment, why: str) -> End:
             result = Plan(summary=text, risks=(text,))
         case Work.CHANGE:
             result = WorkResult(summary=text, outcome="gave_up")
+        case Work.ANSWER:
+            result = Reply(answer=text, confidence=0.0)
+        case Work.SUPERVISE:
+            return End("I need a person.", Call("escalate", {"question": f"{text} How shall this go on?"}))
+        case Work.BID:
+            result = Bid(estimate_steps=1, confidence=0, reasons=(text,))
+        case Work.MEDIATION:
+            return End("I need a person.", Call("escalate", {"question": f"{text} Which option is it?"}))
         case Work.JUDGE:
             result = Verdict(verdict=Answer.REVISE, confidence=0.1, reasons=(text,))
         case _:

@@ -1,4 +1,4 @@
-"""How a run ends: with the result of its work, a refusal, a question to a person, or another role taking over."""
+"""How a run ends: with the result of its work, a refusal, a question to a person or a colleague, or another role taking over."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ class HandOff(Arguments):
     reason: str = Field(min_length=1, max_length=4_000, description="Why, and what they need to know")
 
 
+class Ask(Arguments):
+    to: str = Field(min_length=1, max_length=120, description="A role, or a colleague's name, of those in `colleagues`")
+    question: str = Field(min_length=1, max_length=4_000, description="What you need to know, and what you know already")
+    documents: list[str] = Field(default=[], max_length=20, description="Names of your documents that they should see")
+
+
 async def _end(context: ToolContext, arguments: BaseModel) -> ToolResult:
     data = arguments.model_dump(mode="json")
     return ToolResult(ok=True, content='{"ended": true}', ends=True, data=data)
@@ -38,5 +44,6 @@ def finish_tool(work: Work) -> Tool:
 TOOLS = (
     Tool("refuse", "End the run: the goal cannot be served.", Refuse, Tier.OBSERVE, _end),
     Tool("escalate", "End the run with a question that a person must answer.", Escalate, Tier.OBSERVE, _end),
+    Tool("ask", "Ask a colleague. You rest until the answer arrives, and go on here.", Ask, Tier.OBSERVE, _end),
     Tool("hand_off", "End the run and let another role go on.", HandOff, Tier.OBSERVE, _end),
 )
