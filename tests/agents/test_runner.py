@@ -25,6 +25,9 @@ from agents.messages import feedback_message
 from agents.model_choice import Choice, SharedChoices
 from agents.model_keys import Access, Wanted
 from agents.pricing import Price
+from agents.rehearsal.provider import Provider
+from agents.rehearsal.script import Rehearsal
+from agents.rehearsal.server import serving
 from agents.runner import AgentDeps, run_agent
 from agents.runs import AgentOutcome, AgentRun
 from agents.sandbox import Unconfined
@@ -32,7 +35,7 @@ from agents.workplace import run_branch
 from ledger.chain import verify
 from ledger.journal import GroupCommit
 from ledger.memory import MemoryStore
-from ledger.vocabulary import OutcomeKind, Role, Seat, Standing
+from ledger.vocabulary import OutcomeKind, Role, Seat, Standing, StepKind
 from tests.agents.conftest import eventually
 from tests.agents.scripted import Says, Server, by_turn, scripted
 
@@ -597,6 +600,26 @@ async def test_the_feed_shows_states_and_calls_once(bench: Bench) -> None:
     assert tools[2:] == ["write_file", "finish"]
     await bench.run()
     assert [event["text"] for event in await bench.events() if event["type"] == "tool"] == tools
+
+
+async def test_the_feed_shows_an_answer_while_it_comes_and_the_journal_holds_it_whole(bench: Bench) -> None:
+    write = {"name": "write_file", "arguments": {"path": "a.py", "text": "X = 2\n"}}
+    done = {"name": "finish", "arguments": {"summary": "tidied", "outcome": "changed"}}
+    rules = [
+        {"turn": 0, "first_byte_s": 0.3, "say": {"text": "I think. " * 200, "calls": [write]}},
+        {"say": {"text": "done", "calls": [done]}},
+    ]
+    with serving(Provider(Rehearsal.model_validate({"rules": rules}))) as url:
+        bench.deps = replace(bench.deps, gateway=Gateway(Keys(url + "/v1"), prices={MODEL: SCRIPTED}))
+        assert (await bench.run()).kind is OutcomeKind.FINISHED
+    thoughts = [event for event in await bench.events() if event["type"] == "thinking"]
+    partial, *_ = [event for event in thoughts if event["data"].get("partial")]
+    whole, *_ = [event for event in thoughts if not event["data"].get("partial")]
+    assert partial["text"].startswith("I think")
+    assert thoughts.index(partial) < thoughts.index(whole)
+    steps = await bench.store.steps("p/s1/t/engineer-1")
+    [journaled, *_] = [step.result for step in steps if step.kind is StepKind.MODEL]
+    assert journaled["text"] == "I think. " * 200
 
 
 async def test_a_dead_redis_does_not_stop_a_run(bench: Bench) -> None:
