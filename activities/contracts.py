@@ -26,6 +26,7 @@ class OpenProject(Record):
     base: str | None
     """Branch, tag or commit; None means the repository's HEAD."""
     budget_usd: Decimal
+    budget_tokens: int | None = None
     spec_digest: str
     workflow_id: str
     mode: str
@@ -66,8 +67,9 @@ class TargetReport(Record):
 class OpenBudget(Record):
     scope: str
     limit_usd: Decimal | None
+    limit_tokens: int | None = None
     raised: bool = False
-    """True: set the limit of an existing scope (an approved budget decision)."""
+    """True: set the limits of an existing scope (an approved budget decision); one that is None stays as it is."""
 
 
 class BudgetView(Record):
@@ -75,6 +77,9 @@ class BudgetView(Record):
     limit_usd: Decimal | None
     reserved_usd: Decimal
     spent_usd: Decimal
+    limit_tokens: int | None = None
+    reserved_tokens: int = 0
+    spent_tokens: int = 0
 
 
 class OpenWorkspace(Record):

@@ -8,4 +8,4 @@ from ledger.store import NewEntry
 
 def entry(project: str, key: str, event: Event) -> NewEntry:
     """One entry for a project's chain; `key` makes a repeated write the first one again."""
-    return NewEntry(project=project, key=key, kind=event.kind, body=event.model_dump(mode="json"))
+    return NewEntry(project=project, key=key, kind=event.kind, body=event.body())

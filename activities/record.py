@@ -13,6 +13,7 @@ from activities.contracts import (
     Recorded,
     RecordEntries,
 )
+from activities.entries import entry
 from activities.failures import translated
 from agents.feed import Feed
 from ledger.events import BudgetChanged, StandingChanged
@@ -56,12 +57,14 @@ class Records(RecordActivities):
         """Create a budget scope, or set the new limit that a person approved."""
         with translated():
             if request.raised:
-                assert request.limit_usd is not None
+                assert request.limit_usd is not None or request.limit_tokens is not None
                 # Two workflows may have asked: the smaller answer must not take back what the larger one granted.
-                granted = (await self._store.budget(request.scope)).limit_usd
-                await self._store.raise_budget(request.scope, max(request.limit_usd, granted or request.limit_usd))
+                granted = await self._store.budget(request.scope)
+                usd = request.limit_usd and max(request.limit_usd, granted.limit_usd or request.limit_usd)
+                tokens = request.limit_tokens and max(request.limit_tokens, granted.limit_tokens or 0)
+                await self._store.raise_budget(request.scope, usd, tokens)
             else:
-                await self._store.open_budget(request.scope, request.limit_usd)
+                await self._store.open_budget(request.scope, request.limit_usd, request.limit_tokens)
             budget = await self._store.budget(request.scope)
             await self._store.record([_budget_entry(request)])
         return BudgetView.model_validate(budget.model_dump())
@@ -81,10 +84,10 @@ class Records(RecordActivities):
 
 
 def _budget_entry(request: OpenBudget) -> NewEntry:
-    body = BudgetChanged(scope=request.scope, limit_usd=request.limit_usd, raised=request.raised)
-    return NewEntry(
-        project=request.scope.split("/", 1)[0],
-        key=f"budget/{request.scope}/{request.limit_usd}/{request.raised}",
-        kind=body.kind,
-        body=body.model_dump(mode="json"),
+    body = BudgetChanged(
+        scope=request.scope, limit_usd=request.limit_usd, raised=request.raised, limit_tokens=request.limit_tokens
+    )
+    tokens = "" if request.limit_tokens is None else f"/{request.limit_tokens} tokens"
+    return entry(
+        request.scope.split("/", 1)[0], f"budget/{request.scope}/{request.limit_usd}/{request.raised}{tokens}", body
     )

@@ -18,15 +18,15 @@ async def soft_limit_notices(store: Store, feed: Feed, scope: str) -> tuple[str,
     A record that does not answer costs the notice, never the run: the hard limit holds without it.
     """
     try:
-        low = [budget for budget in await _path(store, scope) if is_low(budget.spent_usd, budget.limit_usd)]
+        low = [notice for budget in await _path(store, scope) for notice in _notices(budget)]
     except LedgerError as error:
         log.warning("soft_limit_unknown", scope=scope, error=str(error)[:200])
         return ()
-    for budget in low:
+    for budget, limit, text in low:
         project = scope.partition("/")[0]
-        event: dict[str, Json] = {"type": "budget", "text": text_of(budget), "data": budget.model_dump(mode="json")}
-        await feed.publish_once(project, f"budget_low:{budget.scope}:{budget.limit_usd}", event)
-    return tuple(text_of(budget) for budget in low)
+        event: dict[str, Json] = {"type": "budget", "text": text, "data": budget.model_dump(mode="json")}
+        await feed.publish_once(project, f"budget_low:{budget.scope}:{limit}", event)
+    return tuple(text for _, _, text in low)
 
 
 async def _path(store: Store, scope: str) -> list[Budget]:
@@ -34,9 +34,15 @@ async def _path(store: Store, scope: str) -> list[Budget]:
     return [await store.budget("/".join(parts[: length + 1])) for length in range(len(parts))]
 
 
-def text_of(budget: Budget) -> str:
-    """The notice, the same for everybody as long as the limit stands."""
-    limit = dollars(budget.limit_usd) if budget.limit_usd is not None else "unlimited"
-    return (
-        f"budget {budget.scope}: {SOFT_LIMIT_PERCENT} % of {limit} USD are spent; at the limit the work waits for more"
-    )
+def _notices(budget: Budget) -> list[tuple[Budget, str, str]]:
+    """The limits that are low, each with its name and the notice, which is the same for everybody as long as it stands."""
+    found: list[tuple[Budget, str, str]] = []
+    if budget.limit_usd is not None and is_low(budget.spent_usd, budget.limit_usd):
+        found.append((budget, f"{budget.limit_usd}", _text(budget, f"{dollars(budget.limit_usd)} USD")))
+    if budget.limit_tokens is not None and is_low(budget.spent_tokens, budget.limit_tokens):
+        found.append((budget, f"{budget.limit_tokens} tokens", _text(budget, f"{budget.limit_tokens:,} tokens")))
+    return found
+
+
+def _text(budget: Budget, limit: str) -> str:
+    return f"budget {budget.scope}: {SOFT_LIMIT_PERCENT} % of {limit} are spent; at the limit the work waits for more"

@@ -77,6 +77,7 @@ class Workspaces(WorkspaceActivities):
                     mode=request.mode,
                     autonomy=request.autonomy,
                     budget_usd=request.budget_usd,
+                    budget_tokens=request.budget_tokens,
                 )
                 try:
                     written = await self._deps.store.record([entry(request.project, "project_opened", body)])
@@ -85,7 +86,9 @@ class Workspaces(WorkspaceActivities):
                 opened = events.ProjectOpened.model_validate(written[0].body)
                 if await git.head(project_branch(request.project)) is None:
                     await git.create_branch(project_branch(request.project), opened.commit)
-                await self._deps.store.open_budget(project_scope(request.project), request.budget_usd)
+                await self._deps.store.open_budget(
+                    project_scope(request.project), request.budget_usd, request.budget_tokens
+                )
         return ProjectOpened(commit=opened.commit, base=opened.base, warnings=fetched.warnings, models=self._models)
 
     async def _refuse_used(self, project: str) -> None:

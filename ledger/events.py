@@ -15,10 +15,18 @@ class Event(Brief):
     """Base of all bodies. `kind` is the entry's kind on the chain."""
 
     kind: ClassVar[str]
+    added: ClassVar[frozenset[str]] = frozenset()
+    """Fields that came later: absent where they are None, so that a retry finds the entry that a build before wrote."""
+
+    def body(self) -> dict[str, Json]:
+        """As it stands on the chain."""
+        later = {name for name in self.added if getattr(self, name) is None}
+        return self.model_dump(mode="json", exclude=later)
 
 
 class ProjectOpened(Event):
     kind = "project_opened"
+    added = frozenset({"budget_tokens"})
     goal: str
     repository: str
     commit: str
@@ -182,6 +190,7 @@ class RunDiverged(Event):
 
 class BudgetChanged(Event):
     kind = "budget_changed"
+    added = frozenset({"limit_tokens"})
     scope: str
     limit_usd: Decimal | None
     raised: bool

@@ -237,8 +237,12 @@ def _head(snapshot: Snapshot) -> Text:
         (status.phase.value, style),
         ("  paused" if status.paused else "", "bold yellow"),
         f"{sprint}  {status.detail}  ",
-        (f"cost {operations.money(status.cost_usd)}{budget}", "dim"),
+        (f"cost {operations.money(status.cost_usd)}{budget}{_of_tokens(status)}", "dim"),
     )
+
+
+def _of_tokens(status: StatusView) -> str:
+    return "" if status.budget_tokens is None else f", {status.tokens:,} of {status.budget_tokens:,} tokens"
 
 
 def _progress(snapshot: Snapshot) -> RenderableType:

@@ -32,6 +32,7 @@ autonomy: milestone
 
 # The most that models may cost, in US dollars. The built-in rule-based maintainer costs nothing.
 budget_usd: "5"
+# budget_tokens: 2000000
 
 # Models in LiteLLM's names, by role or as a default, first choice first; needs the provider's key in the environment
 # of the workers. Without it the rule-based maintainer works, offline.

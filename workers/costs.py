@@ -31,7 +31,14 @@ def headline(budget: Budget) -> str:
     """What is spent, of what limit, and what is held back for calls in flight."""
     limit = "no limit" if budget.limit_usd is None else f"of {dollars(budget.limit_usd)}"
     blocked = "; BLOCKED: a bill exceeded its reservation" if budget.violated else ""
-    return f"spent {dollars(budget.spent_usd)} {limit} USD, {dollars(budget.reserved_usd)} reserved{blocked}"
+    money = f"spent {dollars(budget.spent_usd)} {limit} USD, {dollars(budget.reserved_usd)} reserved"
+    return f"{money}{_tokens(budget)}{blocked}"
+
+
+def _tokens(budget: Budget) -> str:
+    if budget.limit_tokens is None:
+        return ""
+    return f"; {budget.spent_tokens:,} of {budget.limit_tokens:,} tokens, {budget.reserved_tokens:,} reserved"
 
 
 def table(rows: Sequence[UsageRow]) -> str:

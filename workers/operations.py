@@ -6,7 +6,6 @@ import asyncio
 import shlex
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeVar
 
@@ -29,7 +28,6 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from ledger.vocabulary import (
     Answer,
-    ApprovalKind,
     Money,
     Record,
     TaskState,
@@ -50,7 +48,7 @@ from workflows.contracts import (
     TaskView,
 )
 from workflows.options import WORKFLOW_QUEUE
-from workflows.visibility import INBOX_QUERY, PHASE, PROJECT
+from workflows.visibility import INBOX_QUERY, PHASE, PROJECT, more_budget
 
 if TYPE_CHECKING:
     from workers.stack import Addresses
@@ -88,17 +86,11 @@ def temporal_command(addresses: Addresses, *arguments: str) -> list[str]:
 
 def decide_command(addresses: Addresses, approval: ApprovalView, by: str, answer: Answer = Answer.APPROVE) -> list[str]:
     """The exact command line that answers a request; one for more budget grants twice the present limit."""
-    limit = _more(approval) if answer is Answer.APPROVE else None
-    decision = Decision(approval=approval.id, decision=answer, by=by, digest=approval.digest, budget_usd=limit)
-    payload = decision.model_dump_json(exclude_none=True, exclude_defaults=True)
+    more = more_budget(approval) if answer is Answer.APPROVE else {}
+    content = {"approval": approval.id, "decision": answer, "by": by, "digest": approval.digest, **more}
+    payload = Decision.model_validate(content).model_dump_json(exclude_none=True, exclude_defaults=True)
     signal = ("--workflow-id", approval.workflow_id, "--name", "decide", "--input", payload)
     return temporal_command(addresses, "workflow", "signal", *signal)
-
-
-def _more(approval: ApprovalView) -> Decimal | None:
-    """What to propose as the new limit, which approving such a request must name; a person may write another."""
-    limit = approval.subject.get("limit_usd")
-    return None if approval.kind is not ApprovalKind.BUDGET or limit is None else 2 * Decimal(str(limit))
 
 
 def quoted(command: Sequence[str]) -> str:

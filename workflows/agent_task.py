@@ -85,7 +85,7 @@ class AgentTask(Intake):
         spec = self.spec = check_task_spec(values, self.workflow_id)
         self.sprint_number = spec.sprint
         self.mode, self.autonomy, self.paused = spec.mode, spec.autonomy, spec.paused
-        self.budget_usd = spec.budget_usd
+        self.budget_usd, self.budget_tokens = spec.budget_usd, spec.budget_tokens
         self.approval_ttl = timedelta(minutes=spec.approval_timeout_minutes)
         self.role = spec.task.role.value
         self.producer = spec.task.role
@@ -298,6 +298,7 @@ class AgentTask(Intake):
             approvals=self.book.answered,
             model_calls=self.tally.model_calls,
             cost_usd=self.tally.cost_usd,
+            tokens=self.tally.tokens,
             changed_paths=self.result.changed_paths,
         )
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from ledger.chain import digest
-from ledger.vocabulary import Answer, ApprovalKind, Json, Record
+from ledger.vocabulary import Answer, ApprovalKind, Exceeded, Json, Record
 from workflows.contracts import ApprovalView, Decision, DecisionEffect
 
 STATES = {Answer.APPROVE: "approved", Answer.REJECT: "rejected", Answer.REVISE: "revised"}
@@ -155,13 +155,21 @@ def _objection(view: ApprovalView, decision: Decision, now: datetime) -> str | N
 
 
 def _budget_objection(view: ApprovalView, decision: Decision) -> str | None:
+    """Each limit that is given must be more than the present one, and the one that was met must be given."""
     if decision.decision is Answer.REVISE:
         return "a budget request can be approved with budget_usd or rejected"
     if decision.decision is Answer.REJECT:
         return None
-    if decision.budget_usd is None:
+    usd, tokens = view.subject.get("limit_usd"), view.subject.get("limit_tokens")
+    met = view.subject.get("exceeded")
+    if met == Exceeded.TOKENS and decision.budget_tokens is None:
+        return f"the limit of {tokens} tokens was met: approving needs budget_tokens, the new limit"
+    if decision.budget_usd is None and (met == Exceeded.USD or tokens is None or decision.budget_tokens is None):
         return "approving a budget request needs budget_usd, the new limit"
-    limit = view.subject.get("limit_usd")
-    if limit is not None and decision.budget_usd <= Decimal(str(limit)):
-        return f"budget_usd must be more than the present limit of {limit}"
+    for name, limit, new in (
+        ("budget_usd", usd, decision.budget_usd),
+        ("budget_tokens", tokens, decision.budget_tokens),
+    ):
+        if limit is not None and new is not None and new <= Decimal(str(limit)):
+            return f"{name} must be more than the present limit of {limit}"
     return None

@@ -83,8 +83,10 @@ class Carried(Record):
     refused: tuple[RefusalView, ...] = ()
     model_calls: int = 0
     cost_usd: Decimal = Decimal(0)
+    tokens: int = 0
     budget_usd: Money | None = None
     """The limit as a person raised it."""
+    budget_tokens: int | None = None
     feedback: tuple[Feedback, ...] = ()
     """What persons said and no agent has been told yet."""
 
@@ -101,6 +103,8 @@ class ProjectSpec(Brief):
     mode: Mode = Mode.AUTO
     autonomy: Autonomy = Autonomy.MILESTONE
     budget_usd: Money = Decimal("5")
+    budget_tokens: int | None = Field(default=None, gt=0)
+    """Prompt and completion, reasoning included; None means that only money limits."""
     models: dict[str, tuple[str, ...]] = {}
     """Role (or `default`) -> chain of LiteLLM model names, first choice first."""
     setup: tuple[str, ...] | None = None
@@ -145,6 +149,7 @@ class SprintSpec(Record):
     approval_timeout_minutes: int
     budget_usd: Money | None = None
     """The project's limit, shown when more money is asked for."""
+    budget_tokens: int | None = None
     paused: bool = False
 
 
@@ -171,6 +176,7 @@ class TaskSpec(Brief):
     autonomy: Autonomy = Autonomy.MILESTONE
     budget_usd: Money | None = None
     """Alone: the project's budget. Under a sprint: the project's limit, shown when more money is asked for."""
+    budget_tokens: int | None = Field(default=None, gt=0)
     place: int | None = None
     """Place in the plan; neighbours get agents of different names."""
     max_steps: int = 60
@@ -196,6 +202,7 @@ class TaskReport(Record):
     approvals: int = 0
     model_calls: int = 0
     cost_usd: Decimal = Decimal(0)
+    tokens: int = 0
     changed_paths: tuple[str, ...] = ()
 
 
@@ -211,6 +218,7 @@ class SprintReport(Record):
     approvals: int = 0
     cost_usd: Decimal = Decimal(0)
     model_calls: int = 0
+    tokens: int = 0
 
 
 class ProjectReport(Record):
@@ -303,6 +311,8 @@ class StatusView(Record):
     tasks_total: int = 0
     cost_usd: Decimal = Decimal(0)
     budget_usd: Decimal | None = None
+    tokens: int = 0
+    budget_tokens: int | None = None
     events: tuple[str, ...] = ()
     """The last things that happened, oldest first."""
     notices: tuple[str, ...] = ()
@@ -330,6 +340,8 @@ class Decision(Brief):
     """Makes the decision idempotent; a second decision with the same id is the first one again."""
     budget_usd: Money | None = None
     """For requests of kind budget: the new limit."""
+    budget_tokens: int | None = Field(default=None, gt=0)
+    """For requests of kind budget, also beside or instead of dollars: the new limit of tokens."""
 
 
 class DecisionEffect(Record):

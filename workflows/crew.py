@@ -115,29 +115,45 @@ class Crew:
         async with self._money:
             if self._raises != raises:
                 return True
-            limit = self._life.budget_usd
-            subject: dict[str, Json] = {
-                "scope": project_scope(run.project),
-                "limit_usd": None if limit is None else decimal_text(limit),
-                "cost_usd": decimal_text(self._life.tally.cost_usd),
-                "thread": outcome.thread,
-            }
+            new = "budget_usd" if self._life.budget_tokens is None else "budget_usd, budget_tokens or both"
             decision = await self._life.ask(
                 ApprovalKind.BUDGET,
-                subject,
+                self._shortage(run, outcome),
                 text=f"{run.agent} needs more budget: {outcome.summary}",
-                on_approve="the project's budget becomes budget_usd and the agent goes on",
+                on_approve=f"the project's budget becomes {new} and the agent goes on",
                 on_reject="the work that ran out of budget fails",
             )
-            if decision is None or decision.decision is not Answer.APPROVE or decision.budget_usd is None:
+            if decision is None or decision.decision is not Answer.APPROVE:
                 return False
-            await self._raise(run.project, decision.budget_usd)
+            if decision.budget_usd is None and decision.budget_tokens is None:
+                return False
+            await self._raise(run.project, decision.budget_usd, decision.budget_tokens)
             return True
 
-    async def _raise(self, project: str, limit: Decimal) -> None:
-        request = OpenBudget(scope=project_scope(project), limit_usd=limit, raised=True)
-        await self._life.call(RecordActivities.open_budget, request, options.RECORD, f"budget {dollars(limit)} USD")
-        self._life.budget_usd = limit
+    def _shortage(self, run: AgentRun, outcome: AgentOutcome) -> dict[str, Json]:
+        """What the request is about; tokens are named where they are limited."""
+        limit = self._life.budget_usd
+        subject: dict[str, Json] = {
+            "scope": project_scope(run.project),
+            "limit_usd": None if limit is None else decimal_text(limit),
+            "cost_usd": decimal_text(self._life.tally.cost_usd),
+            "thread": outcome.thread,
+        }
+        if self._life.budget_tokens is not None:
+            subject |= {
+                "limit_tokens": self._life.budget_tokens,
+                "tokens": self._life.tally.tokens,
+                "exceeded": outcome.exceeded and outcome.exceeded.value,
+            }
+        return subject
+
+    async def _raise(self, project: str, usd: Decimal | None, tokens: int | None) -> None:
+        request = OpenBudget(scope=project_scope(project), limit_usd=usd, limit_tokens=tokens, raised=True)
+        words = [f"{dollars(usd)} USD"] if usd is not None else []
+        words += [f"{tokens:,} tokens"] if tokens is not None else []
+        await self._life.call(RecordActivities.open_budget, request, options.RECORD, f"budget {' and '.join(words)}")
+        self._life.budget_usd = self._life.budget_usd if usd is None else usd
+        self._life.budget_tokens = self._life.budget_tokens if tokens is None else tokens
         self._raises += 1
 
     async def _answer(self, run: AgentRun, outcome: AgentOutcome) -> str | None:

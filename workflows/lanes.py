@@ -69,7 +69,7 @@ class Lanes:
         finally:
             self._life.children.pop(task.id, None)
         self._life.check()
-        self._life.tally.add(report.model_calls, report.cost_usd)
+        self._life.tally.add(report.model_calls, report.cost_usd, report.tokens)
         return report
 
     async def _merged(self, report: TaskReport, spec: TaskSpec) -> tuple[TaskReport, Integration | None]:
@@ -121,6 +121,7 @@ class Lanes:
                 "paused": self._life.paused,
                 "autonomy": self._life.autonomy,
                 "budget_usd": self._life.budget_usd,
+                "budget_tokens": self._life.budget_tokens,
             }
         )
 
@@ -140,6 +141,7 @@ class Lanes:
             mode=spec.mode,
             autonomy=self._life.autonomy,
             budget_usd=self._life.budget_usd,
+            budget_tokens=self._life.budget_tokens,
             place=spec.tasks.index(task),
             max_steps=spec.max_steps,
             approval_timeout_minutes=spec.approval_timeout_minutes,
@@ -190,5 +192,6 @@ def summed(reports: list[TaskReport]) -> TaskReport:
             "approvals": sum(report.approvals for report in reports),
             "model_calls": sum(report.model_calls for report in reports),
             "cost_usd": sum((report.cost_usd for report in reports[1:]), start=reports[0].cost_usd),
+            "tokens": sum(report.tokens for report in reports),
         }
     )

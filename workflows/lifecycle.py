@@ -68,6 +68,7 @@ class Lifecycle:
         self.paused = False
         self.stopping: str | None = None
         self.budget_usd: Decimal | None = None
+        self.budget_tokens: int | None = None
         self.approval_ttl = timedelta(days=7)
         self.book = ApprovalBook(self.workflow_id)
         self.recorder = Recorder()
@@ -101,6 +102,8 @@ class Lifecycle:
             tasks_total=len(tasks),
             cost_usd=self.tally.cost_usd,
             budget_usd=self.budget_usd,
+            tokens=self.tally.tokens,
+            budget_tokens=self.budget_tokens,
             events=tuple(self.happened),
             notices=tuple(self.notices),
         )

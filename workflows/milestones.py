@@ -11,6 +11,9 @@ from workflows.lifecycle import Lifecycle
 from workflows.planning import Ended, Ground
 from workflows.progress import Progress
 
+LATER = {"tokens": True, "tasks": {"__all__": {"tokens"}}}
+"""Fields of reports that are no part of what a person approves: its digest must not change under a request that is open."""
+
 
 class Milestones:
     """Where the project's branch stands, and the only way onto it."""
@@ -57,7 +60,7 @@ class Milestones:
         self.documents = (*self.documents, kept)
         decision = await self._life.ask(
             ApprovalKind.MILESTONE,
-            {"sprint": report.sprint, "commit": report.commit, "report": report.model_dump(mode="json")},
+            {"sprint": report.sprint, "commit": report.commit, "report": report.model_dump(mode="json", exclude=LATER)},
             text=f"sprint {report.sprint} {'passed' if report.passed else 'DID NOT PASS'}: {report.summary}",
             on_approve=f"the sprint is merged into {project_branch(self._life.project)}",
             on_reject="the project ends; what was merged before stays",

@@ -30,6 +30,7 @@ async def open_project(life: Lifecycle, spec: ProjectSpec | TaskSpec, budget: De
         repository=spec.repository,
         base=spec.base,
         budget_usd=budget,
+        budget_tokens=spec.budget_tokens,
         spec_digest=digest(spec.model_dump(mode="json")),
         workflow_id=life.workflow_id,
         mode=spec.mode.value,

@@ -94,7 +94,8 @@ class Project(Intake):
     def _begin(self, values: tuple[RawValue, ...]) -> ProjectSpec:
         spec, project = briefs.check_project_spec(values, self.workflow_id)
         self.spec, self.fixed = spec, briefs.fixed_plan(spec)
-        self.mode, self.autonomy, self.budget_usd = spec.mode, spec.autonomy, spec.budget_usd
+        self.mode, self.autonomy = spec.mode, spec.autonomy
+        self.budget_usd, self.budget_tokens = spec.budget_usd, spec.budget_tokens
         self.approval_ttl = timedelta(minutes=spec.approval_timeout_minutes)
         self.open(project, project, f".{spec.carried.sprint}" if spec.carried else "")
         return spec
@@ -227,7 +228,7 @@ class Project(Intake):
         finally:
             self.children.clear()
             self.check()
-        self.tally.add(report.model_calls, report.cost_usd)
+        self.tally.add(report.model_calls, report.cost_usd, report.tokens)
         self.approvals += report.approvals
         self.progress.add(report)
         return report
@@ -254,6 +255,7 @@ class Project(Intake):
             max_steps=spec.max_steps,
             approval_timeout_minutes=spec.approval_timeout_minutes,
             budget_usd=self.budget_usd,
+            budget_tokens=self.budget_tokens,
             paused=self.paused,
         )
 
@@ -304,7 +306,9 @@ class Project(Intake):
             warnings=tuple(self.warnings),
             model_calls=self.tally.model_calls,
             cost_usd=self.tally.cost_usd,
+            tokens=self.tally.tokens,
             budget_usd=self.budget_usd,
+            budget_tokens=self.budget_tokens,
             feedback=self.said,
         )
 
@@ -321,8 +325,8 @@ class Project(Intake):
         self.approvals, self.repairs = carried.approvals, carried.repairs
         self.refused = [*carried.refused, *self.refused]
         self.paused, self.autonomy = carried.paused, carried.autonomy
-        self.budget_usd = carried.budget_usd
-        self.tally.add(carried.model_calls, carried.cost_usd)
+        self.budget_usd, self.budget_tokens = carried.budget_usd, carried.budget_tokens
+        self.tally.add(carried.model_calls, carried.cost_usd, carried.tokens)
 
     @property
     def approvals_in_all(self) -> int:

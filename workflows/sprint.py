@@ -88,7 +88,7 @@ class Sprint(Intake):
             )
         self.sprint_number = spec.sprint
         self.mode, self.autonomy, self.paused = spec.mode, spec.autonomy, spec.paused
-        self.budget_usd = spec.budget_usd
+        self.budget_usd, self.budget_tokens = spec.budget_usd, spec.budget_tokens
         self.approval_ttl = timedelta(minutes=spec.approval_timeout_minutes)
         self.lanes = Lanes(self, spec)
         self.states = {task.id: TaskState.WAITING for task in spec.tasks}
@@ -257,4 +257,5 @@ class Sprint(Intake):
             approvals=self.book.answered + sum(report.approvals for report in reports),
             cost_usd=self.tally.cost_usd,
             model_calls=self.tally.model_calls,
+            tokens=self.tally.tokens,
         )

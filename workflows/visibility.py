@@ -11,7 +11,7 @@ from typing import Any
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 
-from ledger.vocabulary import Answer, ApprovalKind, Json, dollars
+from ledger.vocabulary import Answer, ApprovalKind, Exceeded, Json, dollars
 from workflows.contracts import ApprovalView, StatusView, TaskView
 
 PROJECT = SearchAttributeKey.for_keyword("SyndicProject")
@@ -80,13 +80,23 @@ def summary(text: str) -> str:
 def answering_command(view: ApprovalView, decision: Answer = Answer.APPROVE, namespace: str = "default") -> str:
     """The exact `temporal workflow signal` line that answers a request."""
     payload: dict[str, Json] = {"approval": view.id, "decision": decision.value, "by": "you", "digest": view.digest}
-    if view.kind is ApprovalKind.BUDGET and decision is Answer.APPROVE:
-        payload["budget_usd"] = str(Decimal(str(view.subject.get("limit_usd") or 5)) * 2)
+    if decision is Answer.APPROVE:
+        payload |= more_budget(view)
     words = ["temporal", "workflow", "signal", "--workflow-id", view.workflow_id, "--name", "decide"]
     words += ["--input", json.dumps(payload)]
     if namespace != "default":
         words += ["--namespace", namespace]
     return shlex.join(words)
+
+
+def more_budget(view: ApprovalView) -> dict[str, Json]:
+    """What approving a request of kind budget must name: twice the limit that was met; a person may write another."""
+    if view.kind is not ApprovalKind.BUDGET:
+        return {}
+    tokens = view.subject.get("limit_tokens")
+    if isinstance(tokens, int) and view.subject.get("exceeded") == Exceeded.TOKENS:
+        return {"budget_tokens": tokens * 2}
+    return {"budget_usd": str(Decimal(str(view.subject.get("limit_usd") or 5)) * 2)}
 
 
 def details(status: StatusView, tasks: Sequence[TaskView]) -> str:
@@ -107,8 +117,12 @@ def _head(status: StatusView) -> str:
     return (
         f"**{status.phase.value}**{paused} {status.detail}\n\n"
         f"mode {status.mode.value} · autonomy {status.autonomy.value} · "
-        f"tasks {status.tasks_done}/{status.tasks_total} · cost {dollars(status.cost_usd)}{budget} USD"
+        f"tasks {status.tasks_done}/{status.tasks_total} · cost {dollars(status.cost_usd)}{budget} USD{_tokens(status)}"
     )
+
+
+def _tokens(status: StatusView) -> str:
+    return "" if status.budget_tokens is None else f" · {status.tokens:,} of {status.budget_tokens:,} tokens"
 
 
 def _approval(view: ApprovalView) -> str:

@@ -21,3 +21,9 @@ async def test_a_smaller_answer_takes_nothing_back_of_a_larger_one() -> None:
         request = OpenBudget(scope="p", limit_usd=Decimal(asked), raised=True)
         view = await ActivityEnvironment().run(records.open_budget, request)
         assert view.limit_usd == stands
+    for tokens, stands in ((4000, 4000), (2000, 4000)):
+        request = OpenBudget(scope="p", limit_usd=None, limit_tokens=tokens, raised=True)
+        view = await ActivityEnvironment().run(records.open_budget, request)
+        assert (view.limit_usd, view.limit_tokens) == (5, stands)
+    kept = [entry.body.get("limit_tokens") for entry in await store.entries("p")]
+    assert kept == [None, None, None, 4000, 2000]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +14,7 @@ from tests.support.records import MINUTE, Hands, intent, receipt, thread
 
 
 class Keys:
-    """The two commands of Redis that a feed writes with."""
+    """What a feed writes with: one command, and a pipeline of others."""
 
     def __init__(self) -> None:
         self.kept: set[str] = set()
@@ -23,13 +25,20 @@ class Keys:
         self.kept.add(key)
         return None if known and nx else True
 
-    async def xadd(self, _stream: str, fields: dict[str, str], **_: Any) -> None:
+    @asynccontextmanager
+    async def pipeline(self, **_: Any) -> AsyncIterator[Keys]:
+        yield self
+
+    def xadd(self, _stream: str, fields: dict[str, str], **_: Any) -> None:
         self.events.append(fields["event"])
+
+    async def execute(self) -> None:
+        pass
 
 
 async def spend(store: MemoryStore, amount: str, ordinal: int) -> None:
     lease = await store.acquire_lease(thread(), "w", MINUTE)
-    await store.apply([intent(lease, ordinal, amount), receipt(lease, ordinal, cost=amount)])
+    await store.apply([intent(lease, ordinal, amount, tokens=120), receipt(lease, ordinal, cost=amount)])
 
 
 async def test_a_notice_comes_at_four_fifths_once_on_the_feed_and_again_for_a_raised_limit() -> None:
@@ -49,6 +58,18 @@ async def test_a_notice_comes_at_four_fifths_once_on_the_feed_and_again_for_a_ra
     await spend(store, "0.90", 2)
     assert len(await soft_limit_notices(store, feed, "p/s1/t")) == 1
     assert len(redis.events) == 2
+
+
+async def test_tokens_have_a_notice_of_their_own() -> None:
+    store, redis = MemoryStore(Hands()), Keys()
+    await store.open_budget("p", Decimal("1"), 1000)
+    await store.open_budget("p/s1/t", None)
+    for ordinal in range(7):
+        await spend(store, "0.01", ordinal)
+    feed = Feed(redis)  # pyright: ignore[reportArgumentType] - only what a feed uses
+    [notice] = await soft_limit_notices(store, feed, "p/s1/t")
+    assert notice.startswith("budget p: 80 % of 1,000 tokens are spent")
+    assert len(redis.events) == 1
 
 
 async def test_a_record_that_does_not_answer_costs_the_notice_and_not_the_run() -> None:

@@ -68,3 +68,5 @@ def test_json_keeps_exact_amounts_without_exponents() -> None:
     shown = costs.document("p", budget, [row("a", "0.0000001")], CostBy.AGENT)
     assert (shown["cost_usd"], shown["rows"][0]["cost_usd"], shown["by"]) == ("0.0000001", "0.0000001", "agent")
     assert costs.headline(budget) == "spent <0.0001 of 5.00 USD, 0.00 reserved"
+    limited = budget.model_copy(update={"limit_tokens": 2_000_000, "spent_tokens": 12_345})
+    assert costs.headline(limited).endswith("; 12,345 of 2,000,000 tokens, 0 reserved")

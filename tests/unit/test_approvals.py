@@ -130,6 +130,33 @@ def test_a_budget_is_approved_only_with_a_higher_limit(
     assert book.decide(decided(view).model_copy(update=more), NOW).accepted is accepted
 
 
+@pytest.mark.parametrize(
+    ("met", "more", "accepted"),
+    [
+        ("tokens", {"budget_usd": Decimal(9)}, "the limit of 1000 tokens was met"),
+        ("tokens", {"budget_tokens": 1000}, "more than the present limit of 1000"),
+        ("tokens", {"budget_tokens": 1001}, None),
+        ("tokens", {"budget_tokens": 1001, "budget_usd": Decimal(4)}, "more than the present limit of 5"),
+        ("usd", {"budget_tokens": 1001}, "needs budget_usd"),
+        ("usd", {"budget_tokens": 1001, "budget_usd": Decimal(9)}, None),
+        (None, {}, "needs budget_usd"),
+        (None, {"budget_tokens": 1001}, None),
+        (None, {"budget_usd": Decimal(9)}, None),
+    ],
+)
+def test_the_limit_that_was_met_must_be_raised_and_none_lowered(
+    book: ApprovalBook, met: str | None, more: dict[str, Any], accepted: str | None
+) -> None:
+    view = opened(book, ApprovalKind.BUDGET, limit_usd="5", limit_tokens=1000, exceeded=met)
+    answer = book.decide(decided(view).model_copy(update=more), NOW).answer
+    assert (answer.refusal is None) if accepted is None else (accepted in (answer.refusal or ""))
+
+
+def test_tokens_alone_raise_no_budget_that_limits_none(book: ApprovalBook) -> None:
+    view = opened(book, ApprovalKind.BUDGET, limit_usd="5")
+    assert not book.decide(decided(view).model_copy(update={"budget_tokens": 9}), NOW).accepted
+
+
 DECISIONS = st.builds(
     Decision,
     approval=st.sampled_from(["p.plan-1", "p.plan-2", "p.budget-1", "p.plan-9"]),
@@ -139,6 +166,7 @@ DECISIONS = st.builds(
     comment=st.sampled_from(["", "words"]),
     id=st.sampled_from([None, "a", "b"]),
     budget_usd=st.sampled_from([None, Decimal(1), Decimal(9)]),
+    budget_tokens=st.sampled_from([None, 1, 9000]),
 )
 
 

@@ -11,12 +11,12 @@ import pytest
 
 from agents.assignments import Verdict, Work, WorkResult
 from agents.runs import AgentOutcome, AgentRun
-from ledger.vocabulary import Answer, ApprovalKind, OutcomeKind, Role, Seat, TaskState, task_workflow_id
+from ledger.vocabulary import Answer, ApprovalKind, Exceeded, OutcomeKind, Role, Seat, TaskState, task_workflow_id
 from tests.workflows.script import change as planned
 from tests.workflows.script import done, ended, failing, plan
 from tests.workflows.world import World
 from workflows.contracts import TaskReport
-from workflows.visibility import details
+from workflows.visibility import answering_command, details
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -194,6 +194,28 @@ async def test_an_empty_budget_asks_and_a_raised_one_lets_the_same_thread_go_on(
     assert "more than the present limit" in reasons[1]
     first, second = world.script.runs(Work.CHANGE)
     assert first.lineage == second.lineage
+
+
+async def test_a_budget_of_tokens_says_that_it_was_met_and_is_raised_alone(world: World) -> None:
+    met = {"exceeded": Exceeded.TOKENS, "tokens": 900}
+    world.script.agents[(Work.CHANGE, "one")] = answers(
+        lambda run: ended(run, OutcomeKind.OVER_BUDGET, "limit 1000 tokens").model_copy(update=met), changed
+    )
+    handle = await world.start_task({"task": TASK, "budget_tokens": 1000})
+    view = await world.awaiting(ApprovalKind.BUDGET, handle.id)
+    assert (view.subject["limit_tokens"], view.subject["tokens"], view.subject["exceeded"]) == (1000, 900, "tokens")
+    assert '"budget_tokens": 2000' in answering_command(view)
+    assert "budget_tokens" in view.on_approve
+    status = await world.status(handle.id)
+    assert "900 of 1,000 tokens" in details(status, ())
+    await world.decide(view, "approve", budget_usd="20")
+    await world.decide(view, "approve", budget_tokens=3000)
+    await asyncio.wait_for(handle.result(), 30)
+    [raised] = [request for request in world.script.asked("open_budget") if request.raised]
+    assert (raised.scope, raised.limit_usd, raised.limit_tokens) == (world.project, None, 3000)
+    [refused] = (await world.approvals(handle.id)).refused
+    assert "the limit of 1000 tokens was met" in refused.reason
+    assert (await world.status(handle.id)).budget_tokens == 3000
 
 
 async def test_a_budget_that_is_nearly_spent_is_shown_once_and_stops_nothing(world: World) -> None:

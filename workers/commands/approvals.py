@@ -45,10 +45,13 @@ def approve(
     budget: Annotated[
         str | None, typer.Option(help="New limit in USD, for a request about the budget.", show_default=False)
     ] = None,
+    budget_tokens: Annotated[
+        int | None, typer.Option(min=1, help="New limit of tokens, for a request about the budget.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say yes to a request. The answer is bound to what the request shows now."""
-    run_work(_decide(request, Answer.APPROVE, comment, as_json, budget))
+    run_work(_decide(request, Answer.APPROVE, comment, as_json, budget, budget_tokens))
 
 
 def reject(
@@ -67,12 +70,15 @@ def revise(
     run_work(_decide(request, Answer.REVISE, comment, as_json))
 
 
-async def _decide(name: str, answer: Answer, comment: str, as_json: bool, budget: str | None = None) -> None:
+async def _decide(
+    name: str, answer: Answer, comment: str, as_json: bool, budget: str | None = None, tokens: int | None = None
+) -> None:
     limit = _limit(budget)
     client = (await open_session()).client
     request = await operations.find_request(client, name)
-    if request.kind is ApprovalKind.BUDGET and answer is Answer.APPROVE and limit is None:
-        raise CommandError("a request about the budget is approved with a new limit: --budget USD", USAGE)
+    if request.kind is ApprovalKind.BUDGET and answer is Answer.APPROVE and limit is None and tokens is None:
+        other = "" if request.subject.get("limit_tokens") is None else ", or --budget-tokens NUMBER"
+        raise CommandError(f"a request about the budget is approved with a new limit: --budget USD{other}", USAGE)
     decision = Decision(
         approval=request.id,
         decision=answer,
@@ -80,6 +86,7 @@ async def _decide(name: str, answer: Answer, comment: str, as_json: bool, budget
         digest=request.digest,
         comment=comment,
         budget_usd=limit,
+        budget_tokens=tokens,
     )
     decided = await operations.decide(client, request, decision)
     if as_json:

@@ -30,6 +30,9 @@ def run(
     mode: Annotated[Mode | None, typer.Option(help="dry_run merges nothing and reports the diffs.")] = None,
     autonomy: Annotated[Autonomy | None, typer.Option(help="milestone asks about the plan and each sprint.")] = None,
     budget: Annotated[str | None, typer.Option(help="Limit in USD.", show_default=False)] = None,
+    budget_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Limit of tokens, of prompts and answers.", show_default=False)
+    ] = None,
     timeout: Annotated[
         str | None, typer.Option(help="Whole project: 90 (minutes), 2h, 1d.", show_default=False)
     ] = None,
@@ -40,7 +43,13 @@ def run(
     try:
         content: dict[str, Json] = read_brief(Path(goal)) if is_brief(goal) else {"goal": goal}
         minutes = None if timeout is None else parse_minutes(timeout)
-        options = {"mode": mode, "autonomy": autonomy, "budget_usd": _usd(budget), "timeout_minutes": minutes}
+        options = {
+            "mode": mode,
+            "autonomy": autonomy,
+            "budget_usd": _usd(budget),
+            "budget_tokens": budget_tokens,
+            "timeout_minutes": minutes,
+        }
         content |= {name: value for name, value in options.items() if value is not None}
         repository = content["repository"] = _repository(repo or content.get("repository") or ".")
         if content.get("project_id") is None:
@@ -243,8 +252,9 @@ async def _ending(client: Client, project: str) -> tuple[str | None, tuple[str, 
 def _headline(view: StatusView) -> str:
     paused = " (paused)" if view.paused else ""
     limit = "" if view.budget_usd is None else f" of {dollars(view.budget_usd)}"
+    tokens = "" if view.budget_tokens is None else f"  {view.tokens:,} of {view.budget_tokens:,} tokens"
     done = f"{view.tasks_done}/{view.tasks_total} tasks"
-    return f"{view.project}  {view.phase.value}{paused}  {view.detail}  {done}  {dollars(view.cost_usd)}{limit} USD"
+    return f"{view.project}  {view.phase.value}{paused}  {view.detail}  {done}  {dollars(view.cost_usd)}{limit} USD{tokens}"
 
 
 async def _list(as_json: bool) -> None:
