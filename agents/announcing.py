@@ -12,7 +12,7 @@ from agents.feed import Feed
 from agents.receipts import StepKey
 from agents.runs import AgentRun
 from ledger.store import Receipt
-from ledger.vocabulary import AgentState, Json, StepKind
+from ledger.vocabulary import AgentState, ArtifactRef, Json, StepKind
 
 MAX_TEXT = 500
 PARTIAL_S = (0.25, 2.0)
@@ -90,12 +90,23 @@ class Announcer:
                 self.tell("tool", f"{receipt.name} refused: {told['reason']}" if refused else receipt.name, **data)
             case StepKind.INPUT:
                 self.tell("message", receipt.name, **data)
+        for message in receipt.outbox:
+            if message.id not in receipt.acknowledged:
+                sent: dict[str, Json] = {"id": message.id, "type": message.type, "to": message.target}
+                self.tell("message", f"{message.type} to {message.target}", **sent)
+
+    def kept(self, artifact: ArtifactRef | None) -> None:
+        """A document of the run can be read by others from now on."""
+        if artifact is not None:
+            self.tell("artifact", artifact.name, digest=artifact.digest, size=artifact.size)
 
     def state(self, state: AgentState, text: str = "", **data: Json) -> None:
         """The agent's state changed; the same state again is not told twice."""
         if state is not self._state:
             self._state = state
             self.tell("state", text, state=state.value, **data)
+            if state is AgentState.ERROR:
+                self.tell("error", text, **data)
 
     def tell(self, kind: str, text: str, **data: Json) -> None:
         """Put an event of a type of the feed into the queue."""

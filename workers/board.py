@@ -69,8 +69,9 @@ class Watcher:
     session: Session
     feed: Feed | None
     project: str
+    position: str = "0-0"
+    """Id of the last event of the feed that was seen: where another watcher can go on."""
     _last: Snapshot = field(init=False)
-    _position: str = field(init=False, default="0-0")
 
     def __post_init__(self) -> None:
         self._last = Snapshot(self.project)
@@ -99,8 +100,8 @@ class Watcher:
         if self.feed is None:
             return ()
         try:
-            async for item in self.feed.read(self.project, self._position):
-                self._position = item.id
+            async for item in self.feed.read(self.project, self.position):
+                self.position = item.id
                 found.append(item.event)
         except (RedisError, OSError):
             return tuple(found)  # the feed is for watching only; it comes back or it does not

@@ -18,7 +18,8 @@ async def open_store(url: str, connections: int = 2) -> AsyncIterator[PostgresSt
     """
     pool = create_pool(url, max_size=connections)
     await pool.open()
+    store = PostgresStore(pool)
     try:
-        yield PostgresStore(pool)
+        yield store
     finally:
-        await pool.close()
+        await store.close()

@@ -7,7 +7,11 @@ from ledger.vocabulary import Json
 
 def is_news(event: dict[str, Json]) -> bool:
     """Whether an event tells more than that an agent goes from one step to the next."""
-    return event.get("type") != "thinking" and (event.get("type") != "state" or " " in str(event.get("text") or ""))
+    kind = event.get("type")
+    if kind == "state":
+        # An error has an event of its own beside the state.
+        return " " in str(event.get("text") or "") and (event.get("data") or {}).get("state") != "error"
+    return kind not in ("thinking", "artifact")
 
 
 def is_partial(event: dict[str, Json]) -> bool:

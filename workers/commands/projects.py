@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +18,9 @@ from workflows.contracts import ProjectReport, ProjectSpec, StatusView
 
 if TYPE_CHECKING:
     from temporalio.client import Client
+
+BEGINNING = "0-0"
+EVENT_ID = re.compile(r"\d+(-\d+)?")
 
 Project = Annotated[str, typer.Argument(help="Project id.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
@@ -71,13 +75,23 @@ def status(
     run_work(_list(as_json) if project is None else _status(project, as_json))
 
 
-def watch(project: Project, as_json: AsJson = False) -> None:
+def watch(
+    project: Project,
+    start: Annotated[
+        str, typer.Option("--from", metavar="ID", help="Only events of the live feed after this one.")
+    ] = BEGINNING,
+    as_json: AsJson = False,
+) -> None:
     """Follow a project on a live board until it ends; exits with 1 when it failed."""
+    if not EVENT_ID.fullmatch(start):
+        give_up(
+            f"--from {start}: an id of the feed looks like 1763700000000-0; it is said where a watch was left", USAGE
+        )
 
     async def work() -> ProjectReport | None:
         from workers.session import open_session
 
-        return await _follow(await open_session(), project, to_stderr=as_json)
+        return await _follow(await open_session(), project, to_stderr=as_json, start=start)
 
     _conclude(run_work(work()), as_json)
 
@@ -183,7 +197,7 @@ async def _start(spec: ProjectSpec, watch: bool, as_json: bool) -> ProjectReport
     return None
 
 
-async def _follow(session: object, project: str, *, to_stderr: bool) -> ProjectReport:
+async def _follow(session: object, project: str, *, to_stderr: bool, start: str = BEGINNING) -> ProjectReport:
     from rich.console import Console
 
     from workers.board import Watcher, follow, open_view
@@ -191,13 +205,15 @@ async def _follow(session: object, project: str, *, to_stderr: bool) -> ProjectR
 
     assert isinstance(session, Session)
     async with open_feed(session.addresses) as feed:
+        watcher = Watcher(session, feed, project, start)
         try:
             with open_view(session, Console(stderr=to_stderr)) as view:
-                return await follow(Watcher(session, feed, project), view)
+                return await follow(watcher, view)
         except asyncio.CancelledError:  # Ctrl-C
             say(
                 f"project {project} goes on; see it with `syndic watch {project}`, stop it with `syndic cancel {project}`"
             )
+            say(f"from here on: `syndic watch {project} --from {watcher.position}`")
             raise
 
 
