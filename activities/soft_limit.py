@@ -18,7 +18,7 @@ async def soft_limit_notices(store: Store, feed: Feed, scope: str) -> tuple[str,
     A record that does not answer costs the notice, never the run: the hard limit holds without it.
     """
     try:
-        low = [notice for budget in await _path(store, scope) for notice in _notices(budget)]
+        low = [notice for budget in await store.budget_path(scope) for notice in _notices(budget)]
     except LedgerError as error:
         log.warning("soft_limit_unknown", scope=scope, error=str(error)[:200])
         return ()
@@ -27,11 +27,6 @@ async def soft_limit_notices(store: Store, feed: Feed, scope: str) -> tuple[str,
         event: dict[str, Json] = {"type": "budget", "text": text, "data": budget.model_dump(mode="json")}
         await feed.publish_once(project, f"budget_low:{budget.scope}:{limit}", event)
     return tuple(text for _, _, text in low)
-
-
-async def _path(store: Store, scope: str) -> list[Budget]:
-    parts = scope.split("/")
-    return [await store.budget("/".join(parts[: length + 1])) for length in range(len(parts))]
 
 
 def _notices(budget: Budget) -> list[tuple[Budget, str, str]]:

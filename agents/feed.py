@@ -12,7 +12,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from agents.shared import Shared
+from ledger.shared import Shared
 from ledger.clock import Clock, utc_now
 from ledger.vocabulary import Json, Record
 

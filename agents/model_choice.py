@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, WatchError
 
 from agents.roles import MODEL_CLASSES
-from agents.shared import Shared
+from ledger.shared import Shared
 from ledger.vocabulary import Record
 
 log = structlog.get_logger(__name__)

@@ -38,7 +38,7 @@ from ledger.store import (
     ThreadInfo,
     UsageRow,
 )
-from ledger.vocabulary import Standing, StepKind, StepStatus
+from ledger.vocabulary import Standing, StepKind, StepStatus, scope_path
 
 
 class MemoryStore(MemoryMessages, MemoryTeamwork):
@@ -178,6 +178,9 @@ class MemoryStore(MemoryMessages, MemoryTeamwork):
         if scope not in self._state.budgets:
             raise UnknownScopeError(f"there is no budget of scope {scope}")
         return self._state.budgets[scope]
+
+    async def budget_path(self, scope: str) -> list[Budget]:
+        return [await self.budget(node) for node in scope_path(scope)]
 
     async def usage(self, project: str) -> list[UsageRow]:
         return usage_rows(self._state, project)

@@ -14,6 +14,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from ledger._chain_writer import ChainWriter
 from ledger._migrations import check_schema, grant_worker, migrate
 from ledger._postgres_messages import PostgresMessages
 from ledger._postgres_teamwork import PostgresTeamwork
@@ -54,7 +55,7 @@ from ledger.store import (
     ThreadInfo,
     UsageRow,
 )
-from ledger.vocabulary import Standing
+from ledger.vocabulary import Standing, scope_path
 
 __all__ = ["PostgresStore", "check_schema", "create_pool", "grant_worker", "migrate"]
 
@@ -91,6 +92,7 @@ class PostgresStore(PostgresMessages, PostgresTeamwork):
         self._session = Session(pool)
         self._signals = OutboxSignals(pool.conninfo if isinstance(pool.conninfo, str) else "")
         self._clock = clock
+        self._chains = ChainWriter(self._session)
 
     async def record(self, entries: Sequence[NewEntry]) -> list[Entry]:
         if not entries:
@@ -99,7 +101,7 @@ class PostgresStore(PostgresMessages, PostgresTeamwork):
             text = entries_text(entries, self._clock())
         except (TypeError, ValueError) as error:
             raise InvalidEntryError(str(error)) from error
-        return [entry_of(row) for row in await self._session.rows("record", {"entries": text})]
+        return [entry_of(row) for row in await self._chains.record(text, len(entries))]
 
     async def entries(self, project: str, *, after: int = 0, limit: int = 1000) -> list[Entry]:
         values = {"project": project, "after": after, "limit": limit}
@@ -154,7 +156,7 @@ class PostgresStore(PostgresMessages, PostgresTeamwork):
         if not fit:
             return []
         text = f"[{','.join(prepared.text for prepared in fit)}]"
-        [row] = await self._session.rows("apply", {"items": text, "now": now})
+        [row] = await self._chains.apply({"items": text, "now": now})
         return [answer_of(answer, prepared) for answer, prepared in zip(row["answers"], fit, strict=True)]
 
     async def in_doubt(self, project: str) -> list[Step]:
@@ -170,6 +172,13 @@ class PostgresStore(PostgresMessages, PostgresTeamwork):
 
     async def budget(self, scope: str) -> Budget:
         return self._known(scope, await self._session.one("budget", {"scope": scope}))
+
+    async def budget_path(self, scope: str) -> list[Budget]:
+        path = scope_path(scope)
+        rows = await self._session.rows("budget_path", {"scopes": path})
+        if len(rows) < len(path):
+            raise UnknownScopeError(f"there is no budget of scope {scope}")
+        return [Budget.model_validate(row) for row in rows]
 
     @staticmethod
     def _known(scope: str, row: dict[str, Any] | None) -> Budget:

@@ -285,6 +285,10 @@ class Store(MessageStore, TeamStore, Protocol):
         """Raises UnknownScopeError."""
         ...
 
+    async def budget_path(self, scope: str) -> list[Budget]:
+        """The scope's budget after those of its ancestors, root first. Raises UnknownScopeError."""
+        ...
+
     async def usage(self, project: str) -> list[UsageRow]: ...
 
     async def cost(self, project: str, by: CostBy) -> list[CostRow]:

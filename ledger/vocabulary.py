@@ -279,6 +279,12 @@ def task_scope(project: str, sprint: int, task: str) -> str:
     return f"{project}/s{sprint}/{task}"
 
 
+def scope_path(scope: str) -> list[str]:
+    """A budget scope after its ancestors, root first."""
+    parts = scope.split("/")
+    return ["/".join(parts[: length + 1]) for length in range(len(parts))]
+
+
 def thread_id(project: str, sprint: int, task: str, lineage: str) -> str:
     """One agent run's lineage. Sprint 0 holds the runs that belong to the project itself (requirements, plan)."""
     return f"{project}/s{sprint}/{task}/{lineage}"

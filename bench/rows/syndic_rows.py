@@ -51,6 +51,7 @@ from workflows import options
 from workflows.agent_task import AgentTask
 from workflows.briefs import gate_specs
 from workflows.contracts import GateBrief, TaskReport, TaskSpec
+from workflows.team import agent_id
 
 VERSION = WorkerDeploymentVersion(deployment_name="syndic", build_id="bench")
 JUDGES = 4
@@ -177,7 +178,8 @@ class SyndicTask(SyndicRow):
 def run_of(group: str, number: int) -> AgentRun:
     """The task as an agent run."""
     return AgentRun(
-        project=group, sprint=1, task=f"t{number}", lineage="analyst-1.1", role=Role.ANALYST, agent=f"{group}.analyst.ada",
+        project=group, sprint=1, task=f"t{number}", lineage="analyst-1.1", role=Role.ANALYST,
+        agent=agent_id(group, Role.ANALYST, number),
         work=Work.ANALYSIS, goal="look around", instructions=TEXT, chain=CHAIN,
         budget_scope=task_scope(group, 1, f"t{number}"),
     )  # fmt: skip

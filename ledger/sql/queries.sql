@@ -57,6 +57,11 @@ SELECT scope, trim_scale(limit_usd) AS limit_usd, trim_scale(reserved_usd) AS re
        violated, limit_tokens, reserved_tokens, spent_tokens
   FROM syndic.budgets WHERE scope = %(scope)s;
 
+-- name: budget_path
+SELECT scope, trim_scale(limit_usd) AS limit_usd, trim_scale(reserved_usd) AS reserved_usd, trim_scale(spent_usd) AS spent_usd,
+       violated, limit_tokens, reserved_tokens, spent_tokens
+  FROM syndic.budgets WHERE scope = ANY (%(scopes)s) ORDER BY depth;
+
 -- name: usage
 SELECT sprint, task, role, agent, model, calls, in_doubt, prompt_tokens, completion_tokens, trim_scale(cost_usd) AS cost_usd
   FROM syndic.usage WHERE project = %(project)s ORDER BY sprint, task, role, agent, model;

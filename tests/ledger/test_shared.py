@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from agents.shared import Shared
+from ledger.shared import Shared
 
 
 class Clerk:
