@@ -67,6 +67,8 @@ class Announcer:
 
     def hears(self, text: str) -> None:
         """A model says something, which is not on the record yet; its last characters are told now and then."""
+        if not text:
+            self._said, self._characters = "", 0
         self._said = (self._said + text)[-MAX_TEXT:]
         self._characters += len(text)
         now = time.monotonic()

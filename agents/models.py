@@ -51,7 +51,8 @@ Lost = Callable[[Sequence[str]], Awaitable[None]]
 """Told, before the rest of the chain is asked, that a call may stand on the bill without an answer."""
 
 Heard = Callable[[str], None]
-"""Told an answer's text bit by bit while it comes; what is told is for watching, and may belong to a call that fails."""
+"""Told an answer's text bit by bit while it comes, and an empty text when a stream begins, since the one before it may have
+failed. What is told is for watching only."""
 
 listener: ContextVar[Heard | None] = ContextVar("listener", default=None)
 """Who hears what models say; ambient as a trace is, because nothing of an answer depends on it."""

@@ -62,6 +62,8 @@ class Exchange:
         """One event of the answer."""
         if self.first_chunk_s is None:
             self.first_chunk_s = time.monotonic() - self._begun
+            if self.heard is not None:
+                self.heard("")
         text = assembly.take(data)
         if text and self.heard is not None:
             self.heard(text)

@@ -143,6 +143,19 @@ BREAKS: dict[str, dict[str, Any]] = {
 }
 
 
+async def test_what_a_failed_model_said_is_not_mixed_with_what_the_next_one_says(stage: Stage, redis: Redis) -> None:
+    lost = {"text": "lost " * 200}
+    stage.play({"model": "gpt-4o-mini", "say": lost, "cut_after_bytes": 9000}, {"first_byte_s": 0.3, "say": LONG})
+    feed = Feed(redis)
+    async with Announcer(feed, RUN, lambda *_: None) as announcer:
+        announcer.begins(StepKey(3, 0, StepKind.MODEL, "develop", "d"))
+        with hearing(announcer.hears):
+            assert (await stage.gateway().complete(REQUEST, (OPENAI, OTHER))).model == OTHER
+    told = [item.event["text"] async for item in feed.read("p") if item.event["type"] == "thinking"]
+    assert any(text.startswith("word") for text in told)
+    assert not any("lost" in text and "word" in text for text in told)
+
+
 @HANDLERS
 @BOTH_WAYS
 @pytest.mark.parametrize("breaks", BREAKS)
