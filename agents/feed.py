@@ -12,8 +12,8 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from ledger.shared import Shared
 from ledger.clock import Clock, utc_now
+from ledger.shared import Shared
 from ledger.vocabulary import Json, Record
 
 log = structlog.get_logger(__name__)
