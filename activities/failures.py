@@ -12,6 +12,7 @@ from temporalio.exceptions import ApplicationError
 
 from agents import errors as agent
 from agents.disk import is_full
+from agents.profiles import ProfileError
 from ledger import errors as ledger
 
 TEXT_LIMIT = 2_000
@@ -27,6 +28,7 @@ _SECRET = re.compile(
 _FINAL: tuple[tuple[type[Exception], str], ...] = (
     (agent.RepositoryError, "InvalidRepository"),
     (agent.ProjectUsedError, "InvalidBrief"),
+    (ProfileError, "InvalidBrief"),
     (agent.SetupFailedError, "SetupFailed"),
     (agent.SandboxMissingError, "SandboxMissing"),
     (agent.DivergenceError, "Divergence"),

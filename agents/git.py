@@ -149,6 +149,13 @@ class GitStore:
                 raise BranchMovedError(branch, expected, actual)
             raise GitError(f"branch {branch} cannot be moved: {answer.stderr.strip()}")
 
+    async def read(self, commit: str, path: str, *, max_bytes: int) -> bytes | None:
+        """A file's first bytes at a commit; None where there is no such file."""
+        found = await git(self.path, "ls-tree", "-z", commit, "--", path)
+        if not found.text.startswith("100"):
+            return None
+        return (await git(self.path, "cat-file", "blob", f"{commit}:{path}", limit=max_bytes)).stdout
+
     async def is_ancestor(self, a: str, b: str) -> bool:
         """Whether `a` is `b` or lies in its history."""
         return (await git(self.path, "merge-base", "--is-ancestor", a, b, accept=(0, 1))).code == 0

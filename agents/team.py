@@ -3,21 +3,8 @@
 from __future__ import annotations
 
 from agents.roles import AGENT_TYPES
-from ledger.vocabulary import Record, Role, Seat
-
-
-class AgentCard(Record):
-    """What an agent is and may do."""
-
-    id: str
-    """`<project>.<role>.<name>`."""
-    name: str
-    role: Role
-    seat: Seat | None = None
-    title: str
-    capabilities: tuple[str, ...]
-    tier: int
-    """The highest tier of what it may do."""
+from ledger.teamwork import Card
+from ledger.vocabulary import AgentState, Role, Seat
 
 
 def agent_name(agent: str) -> str:
@@ -25,10 +12,18 @@ def agent_name(agent: str) -> str:
     return agent.rsplit(".", 1)[-1]
 
 
-def card(agent: str, role: Role, seat: Seat | None = None) -> AgentCard:
-    """The card of a named agent."""
+def card(
+    agent: str,
+    role: Role,
+    seat: Seat | None = None,
+    *,
+    skills: tuple[str, ...] = (),
+    state: AgentState = AgentState.IDLE,
+    task: str = "",
+) -> Card:
+    """The card of a named agent; `skills` are what it can do beside what its role can."""
     kind = AGENT_TYPES[role]
-    return AgentCard(
-        id=agent, name=agent_name(agent), role=role, seat=seat, title=kind.title,
-        capabilities=kind.capabilities, tier=kind.tier_ceiling,
+    return Card(
+        id=agent, name=agent_name(agent), role=role, seat=seat, title=kind.title, tier=kind.tier_ceiling,
+        capabilities=tuple(dict.fromkeys((*kind.capabilities, *skills))), state=state, task=task,
     )  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from agents.profiles import check_team
 from ledger.vocabulary import Json
 from workers.errors import WorkersError
 from workflows.briefs import check_models, fixed_plan, gate_specs
@@ -83,6 +84,8 @@ def parse_spec(content: dict[str, Json]) -> ProjectSpec:
     check_tasks(spec.tasks)
     try:
         check_models(spec.models)
+        if faults := check_team(dict(spec.prompts), spec.profiles):
+            raise ValueError("\n".join(faults))
         gate_specs(spec.gates)
         fixed_plan(spec)
     except ValueError as error:

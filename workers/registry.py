@@ -8,6 +8,7 @@ from typing import Any
 
 from activities.agent_run import AgentRuns
 from activities.record import Records
+from activities.teamwork import Teamwork
 from activities.workspace import Workspaces
 from workers.dependencies import Dependencies
 from workers.queues import check_queues
@@ -38,10 +39,19 @@ def served(queues: Sequence[str], dependencies: Dependencies) -> list[Served]:
 def _part(queue: str, dependencies: Dependencies) -> Served:
     if queue == WORKFLOW_QUEUE:
         records = Records(dependencies.store, dependencies.feed)
+        team = Teamwork(dependencies.store, dependencies.agents.layout)
         return Served(
             queue,
             [Project, Sprint, AgentTask],
-            [records.record, records.keep_document, records.open_budget, records.change_standing],
+            [
+                records.record,
+                records.keep_document,
+                records.open_budget,
+                records.change_standing,
+                team.read_questions,
+                team.close_question,
+                team.survey_team,
+            ],
         )
     if queue == AGENTS_QUEUE:
         return Served(queue, [], [AgentRuns(dependencies.agents).agent_run])
@@ -57,5 +67,6 @@ def _part(queue: str, dependencies: Dependencies) -> Served:
             work.integrate,
             work.deliver,
             work.close_project,
+            Teamwork(dependencies.store, dependencies.agents.layout).read_profiles,
         ],
     )

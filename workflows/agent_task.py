@@ -86,6 +86,7 @@ class AgentTask(Intake):
         self.sprint_number = spec.sprint
         self.mode, self.autonomy, self.paused = spec.mode, spec.autonomy, spec.paused
         self.budget_usd, self.budget_tokens = spec.budget_usd, spec.budget_tokens
+        self.team = spec.team
         self.approval_ttl = timedelta(minutes=spec.approval_timeout_minutes)
         self.role = spec.task.role.value
         self.producer = spec.task.role
@@ -130,8 +131,11 @@ class AgentTask(Intake):
 
     @property
     def agent(self) -> str:
+        shift = self.ladder.agent_shift + self.handovers
+        if self.spec.agent is not None and not shift:
+            return self.spec.agent
         place = self.spec.place if self.spec.place is not None else team.place_of(self.workflow_id)
-        return team.agent_id(self.project, self.producer, place, self.ladder.agent_shift + self.handovers)
+        return team.agent_id(self.project, self.producer, place, shift)
 
     # The work.
 
@@ -188,7 +192,7 @@ class AgentTask(Intake):
             goal=spec.goal,
             title=spec.task.title,
             instructions=spec.task.instructions,
-            scope=spec.task.scope,
+            scope=self.team.narrowed(self.agent, spec.task.scope) or spec.task.scope,
             acceptance=spec.task.acceptance,
             params=spec.task.params,
             chain=team.chain_of(spec.models, self.producer),
@@ -274,6 +278,7 @@ class AgentTask(Intake):
             repairs=report.repairs,
             commit=report.commit,
             documents={ref.name: ref.digest for ref in report.documents},
+            agent=self.agent,
         )
         self.note(event, f"{report.task}: {state.value}", self._feed("task_completed", state.value))
         await self.finish(_PHASES.get(state, Phase.DONE), summary)
@@ -300,6 +305,7 @@ class AgentTask(Intake):
             cost_usd=self.tally.cost_usd,
             tokens=self.tally.tokens,
             changed_paths=self.result.changed_paths,
+            questions=tuple(sorted(self.crew.questions)),
         )
 
 

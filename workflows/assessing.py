@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from activities.contracts import GateReport, RunGates, WorkspaceActivities
 from agents.assignments import Feedback, Report, WorkResult
 from agents.runs import AgentOutcome, AgentRun
+from agents.topology import TOPOLOGIES
 from ledger.vocabulary import ArtifactRef, OutcomeKind, Phase, Record, Role, TaskKind, TaskState
 from workflows import council, messages, options, team
 from workflows.contracts import TaskSpec
@@ -90,7 +91,9 @@ class Assessor:
         chain = team.chain_of(self._spec.models, Role.JUDGE)
         # The judged documents come last: whoever looks for "the diff" finds this one, not a predecessor's.
         told = run.model_copy(update={"chain": chain, "documents": (*run.documents, *earned.documents)})
-        opinions = await self._review.opinions(told, team.COUNCIL, f"{self._spec.generation}.{run.attempt}")
+        opinions = await self._review.opinions(
+            told, TOPOLOGIES[self._life.team.topology].council, f"{self._spec.generation}.{run.attempt}"
+        )
         if council.accepted(opinions):
             return earned
         return earned.model_copy(update={"state": None, "failure": council.objections(opinions)})

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 
 from agents.assignments import Plan, PlannedSprint, PlannedTask
+from agents.profiles import check_team
 from agents.target import GateSpec
 from ledger.vocabulary import Record, Role, TaskKind
 from workflows import schedule
@@ -96,6 +97,8 @@ def check_project_spec(values: Sequence[object], workflow_id: str) -> tuple[Proj
     try:
         gate_specs(spec.gates)
         check_models(spec.models)
+        if faults := check_team(dict(spec.prompts), spec.profiles):
+            raise BriefError("; ".join(faults))
         fixed_plan(spec)
     except BriefError as error:
         raise InvalidBriefError(f"ProjectSpec: {error}") from None

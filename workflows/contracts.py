@@ -11,7 +11,10 @@ from decimal import Decimal
 from pydantic import Field
 
 from agents.assignments import Feedback, PlannedTask
+from agents.consensus import ConsensusRule
+from agents.profiles import Profile, Prompt, TeamPlan
 from agents.target import GateKind
+from agents.topology import TopologyName
 from ledger.vocabulary import (
     Answer,
     ApprovalKind,
@@ -89,6 +92,8 @@ class Carried(Record):
     budget_tokens: int | None = None
     feedback: tuple[Feedback, ...] = ()
     """What persons said and no agent has been told yet."""
+    team: TeamPlan = TeamPlan()
+    """With the profiles that were read from the repository."""
 
 
 class ProjectSpec(Brief):
@@ -107,6 +112,14 @@ class ProjectSpec(Brief):
     """Prompt and completion, reasoning included; None means that only money limits."""
     models: dict[str, tuple[str, ...]] = {}
     """Role (or `default`) -> chain of LiteLLM model names, first choice first."""
+    topology: TopologyName = TopologyName.SUPERVISOR
+    """How tasks find their agents, and who may speak to whom."""
+    consensus: ConsensusRule = ConsensusRule()
+    """When a vote of the team decides."""
+    prompts: dict[str, Prompt] = {}
+    """Role (or `default`) -> what its agents are told beside the usual."""
+    profiles: tuple[Profile | Slug, ...] = Field(default=(), max_length=20)
+    """Kinds of agents: written here, or the name of a file in the repository's `.syndic/profiles`."""
     setup: tuple[str, ...] | None = None
     gates: tuple[GateBrief, ...] | None = None
     scope: tuple[str, ...] = ("**",)
@@ -150,6 +163,7 @@ class SprintSpec(Record):
     budget_usd: Money | None = None
     """The project's limit, shown when more money is asked for."""
     budget_tokens: int | None = None
+    team: TeamPlan = TeamPlan()
     paused: bool = False
 
 
@@ -179,6 +193,9 @@ class TaskSpec(Brief):
     budget_tokens: int | None = Field(default=None, gt=0)
     place: int | None = None
     """Place in the plan; neighbours get agents of different names."""
+    agent: str | None = None
+    """Who was given the task; None leaves it to the place."""
+    team: TeamPlan = TeamPlan()
     max_steps: int = 60
     approval_timeout_minutes: int = 7 * 24 * 60
     paused: bool = False
@@ -204,6 +221,8 @@ class TaskReport(Record):
     cost_usd: Decimal = Decimal(0)
     tokens: int = 0
     changed_paths: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()
+    """Questions of the board that its agents opened or voted on."""
 
 
 class SprintReport(Record):

@@ -35,6 +35,8 @@ class Crew:
         self.at_work: dict[str, str] = {}
         """Thread -> agent id."""
         self._notes = 0
+        self.questions: set[str] = set()
+        """Of the board, that these agents opened or voted on."""
 
     async def engage(self, run: AgentRun, text: str) -> AgentOutcome:
         """Run one agent until it finishes, refuses, fails or hands over.
@@ -43,6 +45,8 @@ class Crew:
         question. A failed activity comes back as the outcome `failed`.
         """
         thread = thread_id(run.project, run.sprint, run.task, run.lineage)
+        plan = self._life.team
+        run = run.model_copy(update={"guidance": plan.guidance(run.agent, run.role), "skills": plan.skills(run.agent)})
         self.at_work[thread] = run.agent
         try:
             return await self._until_decided(run, thread, text)
@@ -68,6 +72,7 @@ class Crew:
             raises = self._raises
             outcome = await self._once(run, thread, text)
             self._life.tally.count(outcome)
+            self.questions.update(outcome.questions)
             self._life.warn(outcome.notices)
             self._life.refresh()
             if outcome.kind is OutcomeKind.PAUSED and standstills < STANDSTILLS:

@@ -12,6 +12,7 @@ from agents.assignments import PlannedTask
 from ledger.vocabulary import ArtifactRef, TaskState, sprint_branch, task_workflow_id
 from workflows import messages, options
 from workflows.agent_task import AgentTask
+from workflows.assigning import Assigning
 from workflows.contracts import SprintSpec, TaskReport, TaskSpec
 from workflows.crew import cause_of
 from workflows.lifecycle import Lifecycle
@@ -24,8 +25,9 @@ SEND_BACKS = 2
 class Lanes:
     """Takes the tasks of one sprint through, side by side; merges are made one at a time."""
 
-    def __init__(self, life: Lifecycle, spec: SprintSpec) -> None:
+    def __init__(self, life: Lifecycle, spec: SprintSpec, assigning: Assigning) -> None:
         self._life = life
+        self._assigning = assigning
         self._spec = spec
         self._merging = asyncio.Lock()
         self.head = spec.base_commit
@@ -34,8 +36,21 @@ class Lanes:
 
     async def run(self, task: PlannedTask) -> TaskReport:
         """One task to its end. Only a cancellation is raised."""
+        try:
+            spec = await self._assigning.assign(self._task_spec(task))
+            return await self._through(spec)
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            self.reports[task.id] = unworked(task, self._spec.sprint, TaskState.FAILED, cause_of(error))
+            return self.reports[task.id]
+        finally:
+            self._assigning.done(task.id)
+
+    async def _through(self, spec: TaskSpec) -> TaskReport:
+        """Worked on and merged, again where it does not fit."""
         earlier: list[TaskReport] = []
-        spec = self._task_spec(task)
+        task = spec.task
         while True:
             report = await self._worked(spec)
             if report.state is TaskState.ACCEPTED and self._spec.merge:
@@ -143,6 +158,7 @@ class Lanes:
             budget_usd=self._life.budget_usd,
             budget_tokens=self._life.budget_tokens,
             place=spec.tasks.index(task),
+            team=spec.team,
             max_steps=spec.max_steps,
             approval_timeout_minutes=spec.approval_timeout_minutes,
             paused=self._life.paused,
@@ -191,6 +207,7 @@ def summed(reports: list[TaskReport]) -> TaskReport:
             "repairs": sum(report.repairs for report in reports) + len(reports) - 1,
             "approvals": sum(report.approvals for report in reports),
             "model_calls": sum(report.model_calls for report in reports),
+            "questions": tuple(sorted({name for report in reports for name in report.questions})),
             "cost_usd": sum((report.cost_usd for report in reports[1:]), start=reports[0].cost_usd),
             "tokens": sum(report.tokens for report in reports),
         }

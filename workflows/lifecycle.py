@@ -13,6 +13,7 @@ from temporalio.exceptions import FailureError
 from temporalio.workflow import ActivityConfig, ChildWorkflowHandle
 
 from activities.contracts import ChangeStanding, RecordActivities
+from agents.profiles import TeamPlan
 from ledger.events import (
     ApprovalExpired,
     ApprovalRequested,
@@ -77,6 +78,7 @@ class Lifecycle:
         self.happened: list[str] = []
         self.refused: list[RefusalView] = []
         self.notices: list[str] = []
+        self.team = TeamPlan()
         self._visibility = Visibility()
 
     # What is shown.

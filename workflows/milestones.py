@@ -11,7 +11,7 @@ from workflows.lifecycle import Lifecycle
 from workflows.planning import Ended, Ground
 from workflows.progress import Progress
 
-LATER = {"tokens": True, "tasks": {"__all__": {"tokens"}}}
+LATER = {"tokens": True, "tasks": {"__all__": {"tokens", "questions"}}}
 """Fields of reports that are no part of what a person approves: its digest must not change under a request that is open."""
 
 

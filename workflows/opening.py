@@ -8,6 +8,8 @@ from decimal import Decimal
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from activities.contracts import OpenProject, PrepareTarget, ProjectOpened, TargetReport, WorkspaceActivities
+from activities.team_contracts import ReadProfiles, TeamActivities
+from agents.profiles import Profile, TeamPlan, clashes
 from ledger.chain import digest
 from workflows import briefs, options
 from workflows.contracts import ProjectSpec, TaskSpec
@@ -50,6 +52,30 @@ async def prepare_target(life: Lifecycle, spec: ProjectSpec | TaskSpec, commit: 
     gates = briefs.gate_specs(spec.gates)
     request = PrepareTarget(project=life.project, commit=commit, setup=spec.setup, gates=gates)
     return await life.call(WorkspaceActivities.prepare_target, request, options.TOOL, "environment, gates and baseline")
+
+
+async def read_team(life: Lifecycle, spec: ProjectSpec, commit: str) -> TeamPlan:
+    """The team as the brief has it, with the profiles that it names out of the repository.
+
+    Raises:
+        ApplicationError: one of them is missing or wrong; the workflow fails readably, at once.
+    """
+    written = tuple(profile for profile in spec.profiles if isinstance(profile, Profile))
+    names = tuple(profile for profile in spec.profiles if isinstance(profile, str))
+    if names:
+        request = ReadProfiles(project=life.project, commit=commit, names=names)
+        try:
+            read = await life.call(
+                TeamActivities.read_profiles, request, options.BRANCH, f"profiles {', '.join(names)}"
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            raise ApplicationError(cause_of(error), type="InvalidBrief", non_retryable=True) from None
+        written += read.profiles
+    if faults := clashes(written):
+        raise ApplicationError("; ".join(faults), type="InvalidBrief", non_retryable=True)
+    return TeamPlan(topology=spec.topology, consensus=spec.consensus, prompts=dict(spec.prompts), profiles=written)
 
 
 def chains(brief: Chains, workers: Chains) -> dict[str, tuple[str, ...]]:

@@ -141,6 +141,7 @@ class Project(Intake):
         opened = await opening.open_project(self, self.spec, self.spec.budget_usd)
         self.opened = True
         self.warnings += opened.warnings
+        self.team = await opening.read_team(self, self.spec, opened.commit)
         target = await opening.prepare_target(self, self.spec, opened.commit)
         self.warnings += target.warnings
         if not target.gates:
@@ -256,6 +257,7 @@ class Project(Intake):
             approval_timeout_minutes=spec.approval_timeout_minutes,
             budget_usd=self.budget_usd,
             budget_tokens=self.budget_tokens,
+            team=self.team,
             paused=self.paused,
         )
 
@@ -310,6 +312,7 @@ class Project(Intake):
             budget_usd=self.budget_usd,
             budget_tokens=self.budget_tokens,
             feedback=self.said,
+            team=self.team,
         )
 
     def _resume_from(self, carried: Carried) -> None:
@@ -326,6 +329,7 @@ class Project(Intake):
         self.refused = [*carried.refused, *self.refused]
         self.paused, self.autonomy = carried.paused, carried.autonomy
         self.budget_usd, self.budget_tokens = carried.budget_usd, carried.budget_tokens
+        self.team = carried.team
         self.tally.add(carried.model_calls, carried.cost_usd, carried.tokens)
 
     @property

@@ -32,11 +32,13 @@ from ledger.vocabulary import (
     task_workflow_id,
 )
 from workflows import briefs, council, messages, options, team
+from workflows.assigning import Assigning
 from workflows.contracts import FeedbackNote, SprintReport, SprintSpec, TaskReport, TaskView
 from workflows.crew import Crew, cause_of
 from workflows.intake import Intake
 from workflows.lanes import Lanes, named_after, unworked
 from workflows.lifecycle import Stopped, to_the_end, together
+from workflows.questions import Questions
 from workflows.review import Review
 from workflows.schedule import Schedule
 
@@ -89,8 +91,10 @@ class Sprint(Intake):
         self.sprint_number = spec.sprint
         self.mode, self.autonomy, self.paused = spec.mode, spec.autonomy, spec.paused
         self.budget_usd, self.budget_tokens = spec.budget_usd, spec.budget_tokens
+        self.team = spec.team
         self.approval_ttl = timedelta(minutes=spec.approval_timeout_minutes)
-        self.lanes = Lanes(self, spec)
+        self.assigning = Assigning(self, self.crew, spec)
+        self.lanes = Lanes(self, spec, self.assigning)
         self.states = {task.id: TaskState.WAITING for task in spec.tasks}
         self.open(spec.project, sprint_scope(spec.project, spec.sprint))
         self.enter(Phase.WORKING, spec.sprint_goal)
@@ -105,7 +109,6 @@ class Sprint(Intake):
         report = self.lanes.reports.get(task.id)
         started = self.states[task.id] not in (TaskState.WAITING, TaskState.SKIPPED)
         working = self.states[task.id] is TaskState.RUNNING
-        place = self.spec.tasks.index(task)
         return TaskView(
             id=task.id,
             title=task.title,
@@ -113,13 +116,17 @@ class Sprint(Intake):
             state=self.states[task.id],
             # The task's own workflow knows better, once agents change.
             phase=Phase.WORKING if working else None,
-            agent=report.agent if report else team.agent_id(self.project, task.role, place) if working else None,
+            agent=report.agent if report else self._at_work(task) if working else None,
             depends_on=task.depends_on,
             detail=report.summary if report else "",
             attempts=report.attempts if report else 0,
             repairs=report.repairs if report else 0,
             workflow_id=task_workflow_id(self.project, self.spec.sprint, task.id) if started else None,
         )
+
+    def _at_work(self, task: PlannedTask) -> str:
+        given = self.assigning.agents.get(task.id)
+        return given or team.agent_id(self.project, task.role, self.spec.tasks.index(task))
 
     async def take_feedback(self, note: FeedbackNote) -> str | None:
         if note.task is not None and note.task not in self.children:
@@ -142,6 +149,7 @@ class Sprint(Intake):
             self.call(RecordActivities.open_budget, scope, options.RECORD, f"budget scope {self.subject}"),
         )
         await self._run_tasks()
+        await self._settle_questions()
         passed, summary = await self._review()
         self.enter(Phase.RETROSPECTIVE, summary)
         return passed, summary
@@ -179,6 +187,11 @@ class Sprint(Intake):
     def _end(self, task: PlannedTask, state: TaskState, text: str) -> None:
         self.states[task.id] = state
         self.lanes.reports[task.id] = unworked(task, self.spec.sprint, state, text)
+
+    async def _settle_questions(self) -> None:
+        """What the tasks' agents asked each other is decided before QA looks. Nothing is done where nobody asked."""
+        asked = tuple(name for report in self.lanes.reports.values() for name in report.questions)
+        await Questions(self, self.crew, self.spec, self.lanes.head).settle(asked)
 
     # Looking at the whole.
 

@@ -35,10 +35,10 @@ NAMES = (
 )
 """Half of the names begin tasks, the other half relieve them, so that a relief is never somebody at work next door."""
 
+BEGINNERS = NAMES[: len(NAMES) // 2]
+
 DEFAULT_CHAIN = ("offline/maintainer",)
 """What works with no key and no network."""
-
-COUNCIL = (Seat.CONSTITUTIONAL, Seat.TECHNICAL, Seat.QUALITY, Seat.INTEGRATION)
 
 
 def place_of(workflow_id: str) -> int:
@@ -50,7 +50,12 @@ def agent_id(project: str, role: Role, place: int, shift: int = 0) -> str:
     """`<project>.<role>.<name>`; `place` tells neighbours apart, `shift` counts the agents given up."""
     half = len(NAMES) // 2
     index = place % half if shift == 0 else half + (place + shift - 1) % half
-    return f"{project}.{role.value}.{NAMES[index]}"
+    return named(project, role, NAMES[index])
+
+
+def named(project: str, role: Role, name: str) -> str:
+    """The id of an agent whose name is known."""
+    return f"{project}.{role.value}.{name}"
 
 
 def judge_id(project: str, seat: Seat) -> str:

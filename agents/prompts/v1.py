@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from agents.assignments import Work
 from ledger.vocabulary import Role, Seat
+
+TITLES: dict[Role, str] = {Role.ANALYST: "analyst"}
+"""Where the title of a role was another one than it is today."""
+TEAM = GUIDANCE = ""
+WORK: dict[Work, str] = {}
 
 COMMON = """\
 You are {name}, the {title} of a software team that works on one git repository under the governance of Syndic.

@@ -17,6 +17,7 @@ from agents.target import Environment, GateSpec
 from ledger.vocabulary import Json, Record, Role, Tier
 
 if TYPE_CHECKING:
+    from agents.blackboard import Blackboard
     from agents.git import Worktree
     from agents.sandbox import Sandbox
 
@@ -45,6 +46,10 @@ class ToolContext:
     """Base names that `run_program` may start."""
     scratch: Path = field(default_factory=Path)
     """A folder outside the worktree for copies, emptied when the run ends."""
+    board: Blackboard | None = None
+    """What the run shares with its team."""
+    place: str = ""
+    """The step that is made, as `<thread>/<ordinal>/<sub>`: what a tool writes elsewhere is written once for it."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ class Tool:
     paths: tuple[str, ...] = ()
     scoped: bool | None = None
     """Whether policy holds `paths` against the scope; None means: as `writes` says."""
+    alone: bool = False
+    """Whether calls of one message are made one by one and in order although no file is changed."""
     roles: frozenset[Role] = frozenset()
     """For tools of extensions: the roles that may use it. Built-in tools are granted by `agents.policy` alone."""
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from agents.assignments import Work
 from agents.policy import Policy
-from agents.tools import endings, files, gates, lint, patches, programs, search, suspects
+from agents.tools import board, endings, files, gates, lint, patches, programs, search, suspects
 from agents.tools.base import Tool
 from ledger.vocabulary import Role, Tier
 
-_MODULES = (files, search, programs, lint, gates, suspects, patches, endings)
+_MODULES = (files, search, programs, lint, gates, suspects, patches, board, endings)
 
 
 def all_tools(work: Work = Work.CHANGE) -> dict[str, Tool]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -131,7 +132,7 @@ async def test_an_unknown_thread_and_a_batch_against_itself_are_errors(store: St
 @pytest.mark.parametrize(
     "wrong", [{"name": "No Spaces"}, {"name": "../up"}, {"text": ""}, {"text": "a\x00b"}, {"text": "\ud800"}]
 )
-def test_what_no_board_can_hold_is_refused(wrong: dict[str, str]) -> None:
+def test_what_no_board_can_hold_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         post(**{"name": "cache", **wrong})
 

@@ -36,9 +36,22 @@ from activities.contracts import (
     Workspace,
     WorkspaceActivities,
 )
+from activities.team_contracts import (
+    AskQuestions,
+    CloseQuestion,
+    OpenQuestions,
+    ProfilesRead,
+    QuestionClosed,
+    ReadProfiles,
+    SurveyTeam,
+    TeamActivities,
+    TeamFacts,
+)
 from agents.assignments import (
+    Bid,
     Feedback,
     GateState,
+    Mediation,
     Plan,
     PlannedSprint,
     PlannedTask,
@@ -48,8 +61,10 @@ from agents.assignments import (
     Work,
     WorkResult,
 )
+from agents.profiles import Profile
 from agents.runs import AgentOutcome, AgentRun
 from ledger.chain import digest
+from ledger.teamwork import AgentFacts, BoardStatus, Question
 from ledger.vocabulary import Answer, ArtifactRef, OutcomeKind, TaskKind, thread_id
 
 Say = Callable[[AgentRun], AgentOutcome | Awaitable[AgentOutcome]]
@@ -104,6 +119,9 @@ class Script:
         self.open_error: ApplicationError | None = None
         self.may_close = asyncio.Event()
         self.may_close.set()
+        self.questions: list[Question] = []
+        self.facts: tuple[AgentFacts, ...] = ()
+        self.profiles: dict[str, Profile] = {}
         self.calls: list[tuple[str, Any]] = []
         self.at_work: set[str] = set()
         self.most_at_work = 0
@@ -133,6 +151,10 @@ class Script:
         if run.work is Work.CHANGE:
             result = WorkResult(summary=f"changed {run.task}", outcome="changed")
             return done(run, result, commit=f"commit-{run.task}-{run.lineage}")
+        if run.work is Work.BID:
+            return done(run, Bid(estimate_steps=10, confidence=0.5))
+        if run.work is Work.MEDIATION:
+            return done(run, Mediation(choice=run.params["options"][0], reasoning="weighed", confidence=0.8))
         if run.work is Work.JUDGE:
             return done(run, Verdict(verdict=Answer.APPROVE, confidence=0.9, reasons=("fine",)))
         return done(run, Report(summary="looked", markdown="# looked"))
@@ -224,6 +246,41 @@ class Workspaces(WorkspaceActivities):
         return ProjectClosed(
             ledger_entries=9, ledger_verified=True, model_calls=7, in_doubt=0, cost_usd=Decimal("0.07")
         )
+
+
+class Team(TeamActivities):
+    """The board holds the script's questions until they are closed."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    @activity.defn(name="read_questions")
+    async def read_questions(self, request: AskQuestions) -> OpenQuestions:
+        self._script.calls.append(("read_questions", request))
+        asked = [q for q in self._script.questions if q.entry.name in request.names and q.verdict is None]
+        return OpenQuestions(questions=tuple(asked), facts=self._script.facts)
+
+    @activity.defn(name="close_question")
+    async def close_question(self, request: CloseQuestion) -> QuestionClosed:
+        self._script.calls.append(("close_question", request))
+        [place] = [n for n, q in enumerate(self._script.questions) if q.entry.name == request.verdict.question]
+        question = self._script.questions[place]
+        if question.seen != request.seen:
+            return QuestionClosed(status=BoardStatus.CONFLICT)
+        self._script.questions[place] = question.model_copy(update={"verdict": request.verdict})
+        return QuestionClosed(status=BoardStatus.OK)
+
+    @activity.defn(name="survey_team")
+    async def survey_team(self, request: SurveyTeam) -> TeamFacts:
+        self._script.calls.append(("survey_team", request))
+        return TeamFacts(agents=self._script.facts)
+
+    @activity.defn(name="read_profiles")
+    async def read_profiles(self, request: ReadProfiles) -> ProfilesRead:
+        self._script.calls.append(("read_profiles", request))
+        if missing := [name for name in request.names if name not in self._script.profiles]:
+            raise ApplicationError(f"no profile {missing[0]}", type="InvalidBrief", non_retryable=True)
+        return ProfilesRead(profiles=tuple(self._script.profiles[name] for name in request.names))
 
 
 class Records(RecordActivities):

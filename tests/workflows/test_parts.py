@@ -15,6 +15,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
 from agents.assignments import Plan, PlannedSprint, Verdict
+from agents.topology import COUNCIL
 from ledger.vocabulary import Answer, ApprovalKind, Autonomy, Brief, Mode, Phase, Role, TaskKind, TaskState
 from tests.workflows.script import change, plan
 from workflows import briefs, messages, team
@@ -149,7 +150,7 @@ def opinions(*answers: Answer | None) -> list[Opinion]:
             verdict=None if answer is None else Verdict(verdict=answer, confidence=0.5, reasons=("because",)),
             trouble="lost" if answer is None else "",
         )
-        for seat, answer in zip(team.COUNCIL, answers, strict=True)
+        for seat, answer in zip(COUNCIL, answers, strict=True)
     ]
 
 

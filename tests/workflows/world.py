@@ -17,7 +17,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from ledger.vocabulary import ApprovalKind, project_workflow_id, task_workflow_id
-from tests.workflows.script import Agents, Records, Script, Workspaces
+from tests.workflows.script import Agents, Records, Script, Team, Workspaces
 from workers.deployment import set_current_version
 from workers.payloads import data_converter
 from workers.sandbox import new_workflow_runner
@@ -133,6 +133,8 @@ async def working(client: Client, project: str | None = None, cached_workflows: 
     script = Script()
     agents, spaces, records = Agents(script), Workspaces(script), Records(script)
     quick = [records.record, records.keep_document, records.open_budget, records.change_standing]
+    team = Team(script)
+    quick += [team.read_questions, team.close_question, team.survey_team]
     tools = [
         spaces.open_project,
         spaces.prepare_target,
@@ -141,6 +143,7 @@ async def working(client: Client, project: str | None = None, cached_workflows: 
         spaces.integrate,
         spaces.deliver,
         spaces.close_project,
+        team.read_profiles,
     ]
     parts = [
         (WORKFLOW_QUEUE, [Project, Sprint, AgentTask], quick),
