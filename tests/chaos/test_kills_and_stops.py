@@ -1,0 +1,124 @@
+"""Twenty tasks of ten calls while their worker is killed, or frozen until another has taken over and then woken again.
+
+Moments are counts: of calls as the provider sees them (the worker dies while answers are on their way), or of steps as
+they are committed. The seed draws how far apart they lie.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.books import money_faults, read_books
+from tests.support.crowd import JUDGES, Crowd, crowd
+from tests.support.running import eventually
+
+TASKS, CALLS = 20, 10
+MOMENTS = 10
+GAP = 18
+"""At most so many calls or steps between two moments: all moments come before the last call."""
+SEED = 20
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Iterator[Crowd]:
+    with crowd(tmp_path, turns=CALLS - JUDGES) as found:
+        yield found
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Iterator[Crowd]:
+    with crowd(tmp_path, turns=5 - JUDGES) as found:
+        yield found
+
+
+def test_one_kill_and_one_freeze_cost_what_is_listed_in_doubt_and_nothing_else(few: Crowd) -> None:
+    few.provider.strike_at(3, _freeze(few))
+    few.start(6)
+    _wait(few)
+    _until_taken_over(few)
+    few.stack.kill_worker()
+    os.kill(few.stack.workers[0].pid, signal.SIGCONT)
+    assert _faults(few, 6 * 5) == []
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(600)
+def test_with_no_kill_the_provider_is_asked_exactly_the_minimum(many: Crowd) -> None:
+    many.start(TASKS)
+    assert _faults(many, TASKS * CALLS) == []
+    assert len(many.provider.seen) == TASKS * CALLS
+    assert many.audit.doubted() == []
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(600)
+def test_ten_kills_cost_what_is_listed_in_doubt_and_nothing_else(many: Crowd) -> None:
+    dice = random.Random(SEED)
+    for place in range(MOMENTS):
+        gap = dice.randint(1, GAP)
+        if place == 0:
+            many.provider.strike_at(gap, many.stack.workers[-1].kill)
+            many.start(TASKS)
+            _wait(many)
+        elif dice.random() < 0.5:
+            many.provider.strike_at(len(many.provider.seen) + gap, many.stack.workers[-1].kill)
+            _wait(many)
+        else:
+            many.audit.wait_for_steps(gap)
+        many.stack.kill_worker()
+        many.stack.start_worker()
+    assert _faults(many, TASKS * CALLS) == []
+    assert len(many.audit.doubted()) >= MOMENTS // 2, "the kills hit nobody: nothing was tested"
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(900)
+def test_ten_freezes_cost_what_is_listed_in_doubt_and_nothing_else(many: Crowd) -> None:
+    dice = random.Random(SEED + 1)
+    for place in range(MOMENTS):
+        many.provider.strike_at(len(many.provider.seen) + dice.randint(1, GAP), _freeze(many))
+        if place == 0:
+            many.start(TASKS)
+        _wait(many)
+        frozen = many.stack.workers[-1]
+        _until_taken_over(many)
+        os.kill(frozen.pid, signal.SIGCONT)
+        frozen.terminate()  # it settles the answers that have waited for it, and ends in good order
+        frozen.wait(60)
+    assert _faults(many, TASKS * CALLS) == []
+    assert many.audit.doubted(), "no call was on its way: nothing was tested"
+
+
+def _faults(crowd: Crowd, steps: int) -> list[str]:
+    """Wait for the end; everything that was lost, doubled, or written by a run that had no right to."""
+    reports = crowd.finish()
+    projects = [report.split("/")[1] for report in crowd.started]
+    books = read_books(crowd, projects)
+    found = [f"{report['state']}: {report['summary']}" for report in reports if report["state"] != "reported"]
+    if (made := sum(report["model_calls"] for report in reports)) != steps:
+        found.append(f"the reports count {made} calls")
+    return [*found, *books.faults(steps), *money_faults(crowd, books, projects), *crowd.audit.intruders()]
+
+
+def _wait(crowd: Crowd) -> None:
+    eventually(crowd.provider.struck.is_set, "the moment", within_s=120)
+
+
+def _freeze(crowd: Crowd) -> Callable[[], None]:
+    pid = crowd.stack.workers[-1].pid
+    return lambda: os.kill(pid, signal.SIGSTOP)
+
+
+def _until_taken_over(crowd: Crowd) -> None:
+    """Start another worker, and wait until it holds every thread that the frozen one held: the heartbeats are overdue."""
+    held = crowd.audit.rows("SELECT thread, epoch FROM syndic.threads WHERE holder IS NOT NULL")
+    crowd.stack.start_worker()
+    for thread, epoch in held:
+        query = "SELECT epoch FROM syndic.threads WHERE thread = %s"
+        eventually(lambda: crowd.audit.rows(query, thread)[0][0] > epoch, f"{thread} taken over")  # noqa: B023
