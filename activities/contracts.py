@@ -11,7 +11,7 @@ from decimal import Decimal
 from temporalio import activity
 
 from agents.assignments import Feedback, GateState
-from agents.runs import AgentOutcome, AgentRun
+from agents.runs import AgentOutcome, AgentRun, TimeLimits
 from agents.target import GateSpec
 from ledger.store import NewEntry, NewMessage
 from ledger.vocabulary import ArtifactRef, Json, Record, Standing
@@ -41,6 +41,8 @@ class ProjectOpened(Record):
     """Such as uncommitted changes in the person's checkout, which are not part of the work."""
     models: dict[str, tuple[str, ...]] = {}
     """Chains that the workers are set to use where the brief names none."""
+    limits: TimeLimits = TimeLimits()
+    """As the workers are set."""
 
 
 class PrepareTarget(Record):

@@ -34,6 +34,7 @@ from activities.merging import Merger
 from agents.errors import ProjectUsedError, RepositoryError
 from agents.git import Changes, GitStore
 from agents.runner import AgentDeps
+from agents.runs import TimeLimits
 from ledger import events
 from ledger.errors import KeyConflictError
 from ledger.store import NewEntry
@@ -49,9 +50,12 @@ DIFF_BYTES = 200_000
 class Workspaces(WorkspaceActivities):
     """Thin: each method calls the noun that does the work."""
 
-    def __init__(self, deps: AgentDeps, models: Mapping[str, tuple[str, ...]] | None = None) -> None:
+    def __init__(
+        self, deps: AgentDeps, models: Mapping[str, tuple[str, ...]] | None = None, limits: TimeLimits | None = None
+    ) -> None:
         self._deps = deps
         self._models = dict(models or {})
+        self._limits = limits or TimeLimits()
 
     def _git(self, project: str) -> GitStore:
         return GitStore(self._deps.layout.repository(project))
@@ -89,7 +93,9 @@ class Workspaces(WorkspaceActivities):
                 await self._deps.store.open_budget(
                     project_scope(request.project), request.budget_usd, request.budget_tokens
                 )
-        return ProjectOpened(commit=opened.commit, base=opened.base, warnings=fetched.warnings, models=self._models)
+        return ProjectOpened(
+            commit=opened.commit, base=opened.base, warnings=fetched.warnings, models=self._models, limits=self._limits
+        )
 
     async def _refuse_used(self, project: str) -> None:
         """What was closed is not opened again: its runs would be served from the journal, its merges stand already."""

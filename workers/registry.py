@@ -55,7 +55,7 @@ def _part(queue: str, dependencies: Dependencies) -> Served:
         )
     if queue == AGENTS_QUEUE:
         return Served(queue, [], [AgentRuns(dependencies.agents).agent_run])
-    work = Workspaces(dependencies.agents, dependencies.settings.models)
+    work = Workspaces(dependencies.agents, dependencies.settings.models, dependencies.settings.limits())
     return Served(
         queue,
         [],

@@ -20,6 +20,7 @@ PURE: Final = (
     "tally",
     "team",
     "visibility",
+    "waits",
 )
 
 PASSTHROUGH: Final[dict[str, str]] = {
@@ -37,6 +38,7 @@ PASSTHROUGH: Final[dict[str, str]] = {
     "activities.team_contracts": "the converter makes these classes, workflow code compares them",
     "agents.assignments": "fields of activity inputs and workflow specs",
     "agents.models": "fields of activity results",
+    "agents.situations": "what a project manager is told; compared by class",
     "agents.runs": "input and result of `agent_run`",
     "agents.target": "gates and baselines in activity results",
     "activities.contracts": "the converter makes these classes, workflow code compares them",

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, Secre
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from agents.roles import MODEL_CLASSES, without_classes
+from agents.runs import TimeLimits
 from ledger.vocabulary import Record, Role
 from workers.errors import SettingsError
 from workers.prices import ModelPrice, read_prices
@@ -40,6 +41,9 @@ EXAMPLES = {
     "SYNDIC_VAULT_PATH": "secret/syndic/models",
     "SYNDIC_AGENT_SLOTS": "50",
     "SYNDIC_TOOL_SLOTS": "4",
+    "SYNDIC_THINKING_S": "300",
+    "SYNDIC_EXECUTING_S": "600",
+    "SYNDIC_BLOCKED_S": "1800",
     "VAULT_ADDR": "https://vault.example.org:8200",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
     "TEMPORAL_ADDRESS": "127.0.0.1:7233",
@@ -192,6 +196,17 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("temporal_config_file", "TEMPORAL_CONFIG_FILE"),
     )
     """Where the `temporal` command and temporalio.envconfig look for profiles."""
+
+    thinking_s: int = Field(default=300, gt=0)
+    """One answer of a model."""
+    executing_s: int = Field(default=600, gt=0)
+    """One tool call."""
+    blocked_s: int = Field(default=1800, gt=0)
+    """Waiting for a colleague."""
+
+    def limits(self) -> TimeLimits:
+        """How long an agent may stay in one state, where the brief says nothing."""
+        return TimeLimits(thinking_s=self.thinking_s, executing_s=self.executing_s, blocked_s=self.blocked_s)
 
     def slots(self, queue: str) -> int:
         """How many activities of a task queue one worker process runs side by side."""

@@ -15,8 +15,11 @@ from temporalio.exceptions import ActivityError
 
 from activities.contracts import OpenBudget, OpenWorkspace, RecordActivities, Workspace, WorkspaceActivities
 from agents.assignments import Feedback, Work
+from agents.messages import MessageType
 from agents.runs import AgentOutcome, AgentRun
-from ledger.events import RepairChosen, TaskFinished, TaskStarted
+from agents.situations import Situation, Trouble
+from ledger.events import RepairChosen, TaskFinished, TaskHandedOver, TaskStarted
+from ledger.store import NewMessage
 from ledger.vocabulary import (
     Answer,
     ApprovalKind,
@@ -27,17 +30,20 @@ from ledger.vocabulary import (
     Role,
     TaskKind,
     TaskState,
+    sprint_workflow_id,
     task_branch,
     task_scope,
 )
 from workflows import briefs, messages, options, team
 from workflows.assessing import Assessment, Assessor
-from workflows.contracts import FeedbackNote, TaskReport, TaskSpec, TaskView
+from workflows.contracts import Answered, FeedbackNote, TaskReport, TaskSpec, TaskView, TeamSignal, Wanted
 from workflows.crew import Crew, cause_of
 from workflows.intake import Intake
 from workflows.lifecycle import Stopped, to_the_end, together
 from workflows.repair import Ladder, Level
 from workflows.solo import Solo, check_task_spec
+from workflows.supervision import Supervisor
+from workflows.switchboard import Extension
 
 HANDOVERS = 3
 """How often one task may change hands by the agents' own wish."""
@@ -63,6 +69,8 @@ class AgentTask(Intake):
         self.said: tuple[Feedback, ...] = ()
         """What persons said while nobody was at work; every later attempt is told."""
         self.producer = Role.ENGINEER
+        self.extension: Extension | None = None
+        self.supervisor: Supervisor | None = None
 
     @workflow.run
     @messages.one_raw_argument
@@ -92,6 +100,7 @@ class AgentTask(Intake):
         self.producer = spec.task.role
         self.ladder = Ladder(len(team.chain_of(spec.models, self.producer)))
         self.state = TaskState.RUNNING
+        self._meet_the_team(spec)
         self.open(
             spec.project,
             task_scope(spec.project, spec.sprint, spec.task.id),
@@ -99,6 +108,14 @@ class AgentTask(Intake):
         )
         self.refresh()
         return spec
+
+    def _meet_the_team(self, spec: TaskSpec) -> None:
+        self.crew.models, self.crew.limits = spec.models, spec.limits
+        self.crew.roster = spec.colleagues or team.roster(spec.project)
+        if spec.repository is None:
+            # Questions are the sprint's to settle: it alone sees who waits for whom.
+            self.extension = Extension(self, self.crew, sprint_workflow_id(spec.project, spec.sprint))
+            self.crew.exchange = self.extension
 
     # What is shown.
 
@@ -129,6 +146,15 @@ class AgentTask(Intake):
             self.said = (*self.said, Feedback(source=f"person:{note.by}", text=note.text))
         return None
 
+    def take_from_team(self, message: TeamSignal) -> str | None:
+        if self.extension is not None and isinstance(message, Answered):
+            self.extension.answered(message)
+        elif self.extension is not None and isinstance(message, Wanted):
+            self.extension.wanted(message, self.spec.task.id)
+        else:
+            return "nothing was asked"
+        return None
+
     @property
     def agent(self) -> str:
         shift = self.ladder.agent_shift + self.handovers
@@ -142,6 +168,7 @@ class AgentTask(Intake):
     async def _work(self) -> TaskReport:
         if self.spec.repository is not None:
             self.spec = await Solo(self, self.spec).open()
+            self._meet_the_team(self.spec)
         opening = self._open_workspace(restart=self.spec.generation > 1)
         budget = OpenBudget(scope=self.subject, limit_usd=None)
         await together(
@@ -152,8 +179,8 @@ class AgentTask(Intake):
             run, outcome = await self._attempt()
             if outcome.kind is OutcomeKind.REFUSED:
                 return await self._finish(TaskState.REFUSED, outcome.question or outcome.summary)
-            if outcome.kind in (OutcomeKind.HANDOFF, OutcomeKind.NEEDS_TEAMMATE) and self.handovers < HANDOVERS:
-                self._hand_over(outcome)
+            if outcome.kind is OutcomeKind.HANDOFF and self.handovers < HANDOVERS:
+                await self._hand_over(run, outcome)
                 continue
             self.result = await assessor.assess(run, outcome)
             if self.result.state is not None:
@@ -217,17 +244,37 @@ class AgentTask(Intake):
         where: dict[str, Json] = {"sprint": spec.sprint, "task": spec.task.id, "agent": self.agent, "role": role}
         return {"type": event, **where, "text": text}
 
-    def _hand_over(self, outcome: AgentOutcome) -> None:
+    async def _hand_over(self, run: AgentRun, outcome: AgentOutcome) -> None:
+        """Another agent goes on: of the role that was named where it can, else of one that the project manager names."""
+        reason = outcome.question or outcome.summary
+        takers = briefs.TAKERS[self.spec.task.kind]
+        role = outcome.to_role if outcome.to_role in takers else await self._taker(run, takers, reason)
         self.handovers += 1
-        to = outcome.to_role
-        # A change stays with a role that may write; an agent cannot hand its task to somebody who could not do it.
-        if (
-            to is not None
-            and (to in briefs.WRITERS or self.spec.task.kind is TaskKind.ANALYSIS)
-            and to is not Role.JUDGE
-        ):
-            self.producer = to
-        self.failure = (*self.failure, Feedback(source="handoff", text=outcome.question or outcome.summary))
+        self.producer = role or self.producer
+        self.failure = (*self.failure, Feedback(source="handoff", text=reason))
+        event = TaskHandedOver(
+            sprint=self.spec.sprint, task=self.spec.task.id, giver=run.agent, taker=self.agent, reason=reason
+        )
+        self.note(
+            event, f"{run.agent} hands over to {self.agent}", self._feed("message", f"takes over from {run.agent}")
+        )
+        self.recorder.post(
+            NewMessage(
+                id=f"{outcome.thread}/handed-over/{self.agent}",
+                project=self.project,
+                source=run.agent,
+                target=self.agent,
+                type=MessageType.TASK_HANDOFF.value,
+                payload={"task": self.spec.task.id, "sprint": self.spec.sprint, "reason": reason},
+                correlation=outcome.thread,
+            )
+        )
+
+    async def _taker(self, run: AgentRun, takers: tuple[Role, ...], reason: str) -> Role | None:
+        task = self.spec.task.id
+        situation = Situation(trouble=Trouble.HANDOVER, task=task, giver=run.agent, reason=reason, candidates=takers)
+        self.supervisor = self.supervisor or Supervisor(self, self.crew, task, f"{self.spec.generation}.")
+        return await self.supervisor.taker(situation, run)
 
     # Repairing it.
 

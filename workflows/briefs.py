@@ -23,6 +23,12 @@ WRITERS = frozenset({Role.ENGINEER, Role.DEVOPS})
 
 PRODUCERS = WRITERS | {Role.ANALYST, Role.QA, Role.ARCHITECT}
 
+TAKERS = {
+    kind: tuple(role for role in Role if role in roles)
+    for kind, roles in ((TaskKind.CHANGE, WRITERS), (TaskKind.ANALYSIS, PRODUCERS))
+}
+"""Who can take a task over, by its kind: a change stays with roles that may write."""
+
 EVERYTHING = ("**",)
 
 

@@ -13,6 +13,7 @@ from pydantic import Field
 from agents.assignments import Feedback, PlannedTask
 from agents.consensus import ConsensusRule
 from agents.profiles import Profile, Prompt, TeamPlan
+from agents.runs import AgentRun, TimeLimits
 from agents.target import GateKind
 from agents.topology import TopologyName
 from ledger.vocabulary import (
@@ -57,6 +58,18 @@ class TaskBrief(Brief):
     params: dict[str, Json] = {}
 
 
+class TimeLimitsBrief(Brief):
+    """How long an agent may stay in one state, in seconds; what is left out is as the workers are set."""
+
+    thinking_s: int | None = Field(default=None, gt=0)
+    executing_s: int | None = Field(default=None, gt=0)
+    blocked_s: int | None = Field(default=None, gt=0)
+
+    def over(self, limits: TimeLimits) -> TimeLimits:
+        """These where they are given, else those."""
+        return limits.model_copy(update=self.model_dump(exclude_none=True))
+
+
 class Carried(Record):
     """What a project takes along when it continues as new, between sprints."""
 
@@ -94,6 +107,7 @@ class Carried(Record):
     """What persons said and no agent has been told yet."""
     team: TeamPlan = TeamPlan()
     """With the profiles that were read from the repository."""
+    limits: TimeLimits = TimeLimits()
 
 
 class ProjectSpec(Brief):
@@ -120,6 +134,7 @@ class ProjectSpec(Brief):
     """Role (or `default`) -> what its agents are told beside the usual."""
     profiles: tuple[Profile | Slug, ...] = Field(default=(), max_length=20)
     """Kinds of agents: written here, or the name of a file in the repository's `.syndic/profiles`."""
+    time_limits: TimeLimitsBrief = TimeLimitsBrief()
     setup: tuple[str, ...] | None = None
     gates: tuple[GateBrief, ...] | None = None
     scope: tuple[str, ...] = ("**",)
@@ -164,6 +179,7 @@ class SprintSpec(Record):
     """The project's limit, shown when more money is asked for."""
     budget_tokens: int | None = None
     team: TeamPlan = TeamPlan()
+    limits: TimeLimits = TimeLimits()
     paused: bool = False
 
 
@@ -196,6 +212,9 @@ class TaskSpec(Brief):
     agent: str | None = None
     """Who was given the task; None leaves it to the place."""
     team: TeamPlan = TeamPlan()
+    limits: TimeLimits = TimeLimits()
+    colleagues: tuple[str, ...] = ()
+    """Agent ids of the team, of whom its topology says who may be asked."""
     max_steps: int = 60
     approval_timeout_minutes: int = 7 * 24 * 60
     paused: bool = False
@@ -291,6 +310,17 @@ class RefusalView(Record):
     sender: str | None = None
 
 
+class WaitView(Record):
+    """An agent that waits for a colleague."""
+
+    asker: str
+    to: str
+    text: str
+    since: datetime
+    task: str = ""
+    """The asker's."""
+
+
 class TaskView(Record):
     id: str
     title: str
@@ -336,6 +366,8 @@ class StatusView(Record):
     """The last things that happened, oldest first."""
     notices: tuple[str, ...] = ()
     """What people should know, such as a budget that is nearly spent."""
+    waits: tuple[WaitView, ...] = ()
+    """Who waits for whom, the longest first."""
 
 
 class BoardView(Record):
@@ -388,6 +420,41 @@ class FeedbackNote(Brief):
 class AutonomyChange(Brief):
     autonomy: Autonomy
     by: str = "unknown"
+
+
+class TeamSignal(Brief):
+    """Base of what a sprint and its tasks tell each other."""
+
+
+class Question(TeamSignal):
+    """Payload of `ask`, from a task to its sprint: an agent rests until it is answered."""
+
+    id: str
+    to: str
+    """An agent id."""
+    text: str
+    run: AgentRun
+    """The asker's run."""
+
+
+class Wanted(TeamSignal):
+    """Payload of `wanted`, from a sprint to the task that employs an agent: say when it is free."""
+
+    question: str
+    agent: str
+
+
+class Freed(TeamSignal):
+    """Payload of `free`, from a task to its sprint: the agent is not at work there."""
+
+    question: str
+    task: str
+
+
+class Answered(TeamSignal):
+    """Payload of `answered`, from a sprint to the asker's task: the answer is in the asker's inbox."""
+
+    question: str
 
 
 Carried.model_rebuild()

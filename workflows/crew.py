@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from decimal import Decimal
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from activities.contracts import AgentActivities, OpenBudget, RecordActivities
-from agents.assignments import Feedback
+from agents.assignments import Feedback, Work
 from agents.messages import feedback_message
-from agents.runs import AgentOutcome, AgentRun
+from agents.runs import AgentOutcome, AgentRun, TimeLimits
+from agents.topology import TOPOLOGIES, colleagues_of
 from ledger.chain import decimal_text
-from ledger.vocabulary import Answer, ApprovalKind, Json, OutcomeKind, dollars, project_scope, thread_id
-from workflows import options
+from ledger.vocabulary import Answer, ApprovalKind, Json, OutcomeKind, Role, dollars, project_scope, thread_id
+from workflows import options, team
 from workflows.contracts import FeedbackNote
 from workflows.lifecycle import Lifecycle, together
+from workflows.switchboard import Exchange, Switchboard, question_of
 
 STANDSTILLS = 3
 """How often a run may come back paused while nobody paused this workflow, before it counts as failed."""
 
 QUESTIONS = 5
-"""How many questions one run may ask."""
+"""How many questions one run may ask a person."""
+
+ASKS = 10
+"""How many questions one run may ask its colleagues."""
+
+ON_THEIR_OWN = frozenset({Work.JUDGE, Work.SUPERVISE, Work.MEDIATION, Work.BID})
+"""Work that is worth something only when nobody else had a part in it."""
 
 
 class Crew:
@@ -35,6 +44,12 @@ class Crew:
         self.at_work: dict[str, str] = {}
         """Thread -> agent id."""
         self._notes = 0
+        self.models: Mapping[str, tuple[str, ...]] = {}
+        self.limits = TimeLimits()
+        self.roster: tuple[str, ...] = ()
+        """Agents of the team, of whom its topology says who may be asked."""
+        self.exchange: Exchange = Switchboard(life, self)
+        """Where questions to colleagues go."""
         self.questions: set[str] = set()
         """Of the board, that these agents opened or voted on."""
 
@@ -46,12 +61,28 @@ class Crew:
         """
         thread = thread_id(run.project, run.sprint, run.task, run.lineage)
         plan = self._life.team
-        run = run.model_copy(update={"guidance": plan.guidance(run.agent, run.role), "skills": plan.skills(run.agent)})
+        run = run.model_copy(
+            update={
+                "guidance": plan.guidance(run.agent, run.role),
+                "skills": plan.skills(run.agent),
+                "colleagues": self._colleagues(run),
+                "limits": self.limits,
+            }
+        )
         self.at_work[thread] = run.agent
         try:
             return await self._until_decided(run, thread, text)
         finally:
             del self.at_work[thread]
+
+    def chain_of(self, role: Role) -> tuple[str, ...]:
+        """The models of a role."""
+        return team.chain_of(self.models, role)
+
+    def _colleagues(self, run: AgentRun) -> tuple[str, ...]:
+        if run.work in ON_THEIR_OWN:
+            return ()
+        return colleagues_of(TOPOLOGIES[self._life.team.topology], run.agent, self.roster)
 
     def tell(self, note: FeedbackNote) -> bool:
         """Post a person's words to every agent at work; False when nobody is."""
@@ -66,7 +97,8 @@ class Crew:
         return bool(self.at_work)
 
     async def _until_decided(self, run: AgentRun, thread: str, text: str) -> AgentOutcome:
-        standstills = questions = 0
+        standstills = questions = asked = 0
+        settled: str | None = None
         while True:
             await self._life.clearance()
             raises = self._raises
@@ -77,6 +109,8 @@ class Crew:
             self._life.refresh()
             if outcome.kind is OutcomeKind.PAUSED and standstills < STANDSTILLS:
                 standstills += not await self._pause_known()
+            elif outcome.kind is OutcomeKind.OVER_BUDGET and run.work is Work.ANSWER:
+                return _failed(outcome, "the budget for the answer is spent")
             elif outcome.kind is OutcomeKind.OVER_BUDGET:
                 if not await self._more_money(run, outcome, raises):
                     return _failed(outcome, "the budget is spent and was not raised")
@@ -88,7 +122,11 @@ class Crew:
                         outcome, f"a person was asked and did not help: {outcome.question or outcome.summary}"
                     )
                 run = run.model_copy(update={"answer": answer, "answer_to": outcome.question_id})
-            elif outcome.kind in (OutcomeKind.PAUSED, OutcomeKind.NEEDS_HUMAN):
+            elif outcome.kind is OutcomeKind.NEEDS_TEAMMATE and outcome.question_id != settled and asked < ASKS:
+                asked += 1
+                await self.exchange.serve(question_of(run, outcome))
+                settled = outcome.question_id
+            elif outcome.kind in (OutcomeKind.PAUSED, OutcomeKind.NEEDS_HUMAN, OutcomeKind.NEEDS_TEAMMATE):
                 return _failed(outcome, f"{outcome.kind.value}: {outcome.summary}")
             else:
                 return outcome

@@ -22,6 +22,7 @@ from workflows.contracts import (
     DecisionEffect,
     FeedbackNote,
     StatusView,
+    TeamSignal,
 )
 from workflows.lifecycle import ENDED, Lifecycle
 
@@ -37,6 +38,10 @@ class Intake(Lifecycle):
         """Bring a person's words to whom they concern; returns why that is not possible, or None."""
         raise NotImplementedError
 
+    def take_from_team(self, message: TeamSignal) -> str | None:
+        """What a sprint and its tasks tell each other; returns why it means nothing here, or None."""
+        return "nobody here is asked"
+
     # Messages and queries.
 
     @workflow.signal(dynamic=True)
@@ -48,6 +53,9 @@ class Intake(Lifecycle):
                 self.refuse(name, message.reason, message.sender)
             elif isinstance(message, Decision):
                 self._decide(message, "signal")
+            elif isinstance(message, TeamSignal):
+                if (reason := self.take_from_team(message)) is not None:
+                    self.refuse(name, reason, None)
             else:
                 await self._apply(name, message)
             await self._settle()

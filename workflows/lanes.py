@@ -10,7 +10,7 @@ from temporalio.exceptions import ActivityError, ChildWorkflowError, WorkflowAlr
 from activities.contracts import Integrate, Integration, WorkspaceActivities
 from agents.assignments import PlannedTask
 from ledger.vocabulary import ArtifactRef, TaskState, sprint_branch, task_workflow_id
-from workflows import messages, options
+from workflows import messages, options, team
 from workflows.agent_task import AgentTask
 from workflows.assigning import Assigning
 from workflows.contracts import SprintSpec, TaskReport, TaskSpec
@@ -159,10 +159,21 @@ class Lanes:
             budget_tokens=self._life.budget_tokens,
             place=spec.tasks.index(task),
             team=spec.team,
+            limits=spec.limits,
+            colleagues=self._roster(),
             max_steps=spec.max_steps,
             approval_timeout_minutes=spec.approval_timeout_minutes,
             paused=self._life.paused,
         )
+
+    def _roster(self) -> tuple[str, ...]:
+        """Who was given a task so far, where it is known, and who else is there to be asked."""
+        spec = self._spec
+        given = (
+            self._assigning.agents.get(task.id) or team.agent_id(spec.project, task.role, place)
+            for place, task in enumerate(spec.tasks)
+        )
+        return team.roster(spec.project, given)
 
     def _base_for(self, task: PlannedTask) -> str:
         """Where a task begins: the sprint's head, or where nothing is merged, what the last of its dependencies left."""

@@ -31,6 +31,7 @@ from workflows.contracts import (
     RefusalView,
     StatusView,
     TaskView,
+    WaitView,
 )
 from workflows.recorder import Recorder
 from workflows.tally import Tally
@@ -79,6 +80,8 @@ class Lifecycle:
         self.refused: list[RefusalView] = []
         self.notices: list[str] = []
         self.team = TeamPlan()
+        self.waits: dict[str, WaitView] = {}
+        """Question -> who waits for whom."""
         self._visibility = Visibility()
 
     # What is shown.
@@ -108,6 +111,7 @@ class Lifecycle:
             budget_tokens=self.budget_tokens,
             events=tuple(self.happened),
             notices=tuple(self.notices),
+            waits=tuple(self.waits.values()),
         )
 
     # What happened.

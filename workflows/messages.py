@@ -16,7 +16,16 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from ledger.vocabulary import Brief, Json, Record
-from workflows.contracts import AutonomyChange, Control, Decision, FeedbackNote
+from workflows.contracts import (
+    Answered,
+    AutonomyChange,
+    Control,
+    Decision,
+    FeedbackNote,
+    Freed,
+    Question,
+    Wanted,
+)
 
 SIGNALS: dict[str, type[Brief]] = {
     "decide": Decision,
@@ -24,6 +33,10 @@ SIGNALS: dict[str, type[Brief]] = {
     "pause": Control,
     "resume": Control,
     "set_autonomy": AutonomyChange,
+    "ask": Question,
+    "wanted": Wanted,
+    "free": Freed,
+    "answered": Answered,
 }
 """Every signal and the model of its one argument."""
 

@@ -7,6 +7,7 @@ and programs, so that a long test run never holds up an approval.
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from temporalio.common import RetryPolicy
@@ -96,6 +97,9 @@ CHILD: dict[str, Any] = {
     # A parent that was terminated must not leave work behind; a request lets children clean up.
     "parent_close_policy": ParentClosePolicy.REQUEST_CANCEL,
 }
+
+ANSWER_SHARE = Decimal("0.2")
+"""Of the project's limit, what one answer to a colleague may cost at most."""
 
 PAUSE_NEWS = timedelta(seconds=5)
 """An agent may notice a pause in the store before the signal of it arrives here; this is how long the news may take."""

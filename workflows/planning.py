@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from activities.contracts import KeepDocument, RecordActivities, TargetReport
 from agents.assignments import Feedback, Plan, Report, Requirements, Work
-from agents.runs import AgentOutcome, AgentRun
+from agents.runs import AgentOutcome, AgentRun, TimeLimits
 from ledger.chain import digest
 from ledger.events import PlanProposed, RepairChosen
 from ledger.vocabulary import (
@@ -53,6 +53,7 @@ class Ground(Record):
     base: str
     target: TargetReport
     models: dict[str, tuple[str, ...]] = {}
+    limits: TimeLimits = TimeLimits()
 
 
 class Planning:

@@ -22,7 +22,7 @@ from ledger.vocabulary import (
     Phase,
     sprint_workflow_id,
 )
-from workflows import briefs, messages, opening, options
+from workflows import briefs, messages, opening, options, team
 from workflows.closing import close
 from workflows.contracts import (
     Carried,
@@ -149,10 +149,12 @@ class Project(Intake):
         if not target.sandbox.startswith("bubblewrap"):
             self.warnings.append(f"programs of the repository ran without a sandbox: {target.sandbox}")
         models = opening.chains(self.spec.models, opened.models)
-        self._stand_on(Ground(commit=opened.commit, base=opened.base, target=target, models=models))
+        limits = self.spec.time_limits.over(opened.limits)
+        self._stand_on(Ground(commit=opened.commit, base=opened.base, target=target, models=models, limits=limits))
 
     def _stand_on(self, ground: Ground) -> None:
         self.ground = ground
+        self.crew.models, self.crew.limits, self.crew.roster = ground.models, ground.limits, team.roster(self.project)
         self.planning = Planning(self, self.crew, self.spec, ground)
         self.milestones = Milestones(self, ground, self.progress)
 
@@ -258,6 +260,7 @@ class Project(Intake):
             budget_usd=self.budget_usd,
             budget_tokens=self.budget_tokens,
             team=self.team,
+            limits=self.ground.limits,
             paused=self.paused,
         )
 
@@ -313,12 +316,17 @@ class Project(Intake):
             budget_tokens=self.budget_tokens,
             feedback=self.said,
             team=self.team,
+            limits=self.ground.limits,
         )
 
     def _resume_from(self, carried: Carried) -> None:
         target = TargetReport.model_validate(carried.target)
         self.progress = Progress(carried.tasks, carried.merged)
-        self._stand_on(Ground(commit=carried.commit, base=carried.base, target=target, models=carried.models))
+        self._stand_on(
+            Ground(
+                commit=carried.commit, base=carried.base, target=target, models=carried.models, limits=carried.limits
+            )
+        )
         self.opened = True
         self.planning.documents = carried.documents
         self.plan = Plan.model_validate(carried.plan)

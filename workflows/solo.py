@@ -64,6 +64,7 @@ class Solo:
                 "baseline": target.baseline,
                 "baseline_commit": opened.commit,
                 "models": chains(spec.models, opened.models),
+                "limits": opened.limits,
             }
         )
 

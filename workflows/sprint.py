@@ -33,7 +33,16 @@ from ledger.vocabulary import (
 )
 from workflows import briefs, council, messages, options, team
 from workflows.assigning import Assigning
-from workflows.contracts import FeedbackNote, SprintReport, SprintSpec, TaskReport, TaskView
+from workflows.contracts import (
+    FeedbackNote,
+    Freed,
+    Question,
+    SprintReport,
+    SprintSpec,
+    TaskReport,
+    TaskView,
+    TeamSignal,
+)
 from workflows.crew import Crew, cause_of
 from workflows.intake import Intake
 from workflows.lanes import Lanes, named_after, unworked
@@ -41,6 +50,7 @@ from workflows.lifecycle import Stopped, to_the_end, together
 from workflows.questions import Questions
 from workflows.review import Review
 from workflows.schedule import Schedule
+from workflows.switchboard import Switchboard
 
 
 @workflow.defn(name="Sprint", versioning_behavior=VersioningBehavior.PINNED)
@@ -94,6 +104,10 @@ class Sprint(Intake):
         self.team = spec.team
         self.approval_ttl = timedelta(minutes=spec.approval_timeout_minutes)
         self.assigning = Assigning(self, self.crew, spec)
+        self.switchboard = Switchboard(self, self.crew)
+        self.crew.exchange = self.switchboard
+        self.crew.models, self.crew.limits = spec.models, spec.limits
+        self.crew.roster = team.roster(spec.project, map(self._at_work, spec.tasks))
         self.lanes = Lanes(self, spec, self.assigning)
         self.states = {task.id: TaskState.WAITING for task in spec.tasks}
         self.open(spec.project, sprint_scope(spec.project, spec.sprint))
@@ -138,6 +152,20 @@ class Sprint(Intake):
         await self.tell_children("feedback", note)
         return None if told or self.children else "nobody is at work"
 
+    def take_from_team(self, message: TeamSignal) -> str | None:
+        if isinstance(message, Question) and self.states.get(message.run.task) is TaskState.RUNNING:
+            self.switchboard.employed = self._employed()
+            self.switchboard.open(message)
+        elif isinstance(message, Freed):
+            self.switchboard.freed(message)
+        else:
+            return "no task at work here says so"
+        return None
+
+    def _employed(self) -> dict[str, str]:
+        running = (task for task in self.spec.tasks if self.states[task.id] is TaskState.RUNNING)
+        return {task.id: self._at_work(task) for task in running}
+
     # The work.
 
     async def _work(self) -> tuple[bool, str]:
@@ -169,6 +197,7 @@ class Sprint(Intake):
                     self._settle_task(schedule, running.pop(name).result())
         finally:
             # Whatever ends this loop ends its tasks too, and waits until they have cleaned up.
+            await self.switchboard.close()
             for lane in running.values():
                 lane.cancel()
             if running:
@@ -179,6 +208,7 @@ class Sprint(Intake):
 
     def _settle_task(self, schedule: Schedule, report: TaskReport) -> None:
         self.states[report.task] = report.state
+        self.switchboard.employed = self._employed()
         for skipped in schedule.finish(report.task, succeeded=report.state in TASK_SUCCEEDED):
             self._end(skipped, TaskState.SKIPPED, "a task it depends on did not succeed")
         self.remark(f"{report.task}: {report.state.value} {report.summary}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ledger.vocabulary import Role, Seat
 
@@ -65,3 +65,9 @@ def judge_id(project: str, seat: Seat) -> str:
 def chain_of(models: Mapping[str, tuple[str, ...]], role: Role) -> tuple[str, ...]:
     """The models for a role: its own, else those under `default`, else the offline model."""
     return models.get(role.value) or models.get("default") or DEFAULT_CHAIN
+
+
+def roster(project: str, at_work: Iterable[str] = ()) -> tuple[str, ...]:
+    """Whom one can ask: those at work first, then one agent of each role, the same one in the whole project."""
+    others = (agent_id(project, role, 0) for role in Role if role is not Role.JUDGE)
+    return tuple(dict.fromkeys((*at_work, *others)))

@@ -12,7 +12,7 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 
 from ledger.vocabulary import Answer, ApprovalKind, Exceeded, Json, dollars
-from workflows.contracts import ApprovalView, StatusView, TaskView
+from workflows.contracts import ApprovalView, StatusView, TaskView, WaitView
 
 PROJECT = SearchAttributeKey.for_keyword("SyndicProject")
 PHASE = SearchAttributeKey.for_keyword("SyndicPhase")
@@ -104,6 +104,8 @@ def details(status: StatusView, tasks: Sequence[TaskView]) -> str:
     parts = [_head(status)]
     parts += [f"**Notice**: {notice}" for notice in status.notices]
     parts += [_approval(view) for view in status.awaiting]
+    if status.waits:
+        parts.append("**Waiting**\n\n" + "\n".join(_waits(view) for view in status.waits))
     if tasks:
         parts.append(_board(tasks))
     if status.events:
@@ -134,6 +136,10 @@ def _approval(view: ApprovalView) -> str:
         f"- expires {view.expires_at.isoformat(timespec='minutes')}\n\n"
         f"```\n{_broken(answering_command(view, namespace=workflow_namespace()))}\n```"
     )
+
+
+def _waits(view: WaitView) -> str:
+    return f"- {view.asker} waits for {view.to} since {view.since.strftime('%H:%M:%S')}: {summary(view.text)}"
 
 
 def _broken(command: str) -> str:
