@@ -55,6 +55,7 @@ class Inbox:
         self._project = project
         self._agent = agent
         self._key = inbox_key(project, agent)
+        self._failures = f"{self._key}:failures"
         self._consumer = consumer or agent
         self._deliveries = deliveries
         self._clock = clock
@@ -88,14 +89,18 @@ class Inbox:
     async def acknowledge(self, ids: Iterable[str]) -> None:
         """Say that the step which read these messages is committed."""
         entries: list[str] = []
+        failed: list[str] = []
         for id in ids:
             entries += self._entries.pop(id, ())
-            self._tries.pop(id, None)
+            if self._tries.pop(id, 1) > 1:
+                failed.append(id)
             _remember(self._done, id, None)
         if not entries:
             return
         try:
             await self._redis.xack(self._key, GROUP, *entries)
+            if failed:
+                await self._redis.hdel(self._failures, *failed)
         except RedisError:
             self._cursor = "-"  # they are still ours, and will be found to have been read
             raise
@@ -110,6 +115,8 @@ class Inbox:
             await self._bury(envelope, f"{reason} ({tried} tries)", tried)
             return True
         if entries := self._entries.get(envelope.id):
+            # Kept beside the stream: whoever gives it up may be another process.
+            await self._redis.hset(self._failures, envelope.id, reason)
             await self._count(entries[-1])
         self._tries[envelope.id] = tried + 1
         return False
@@ -173,8 +180,9 @@ class Inbox:
             await self.acknowledge([envelope.id])
             return None
         if tried >= self._deliveries:
-            reason = f"handed out {tried} times and never acknowledged: each reader ended while it had it"
-            await self._bury(envelope, reason, tried)
+            known = await self._redis.hget(self._failures, envelope.id)
+            reason = _text(known) if known else "never acknowledged: each reader ended while it had it"
+            await self._bury(envelope, f"{reason} ({tried} tries)", tried)
             return None
         await self._count(entry)
         self._tries[envelope.id] = tried + 1
@@ -255,6 +263,7 @@ class Inbox:
             body=envelope.model_dump_json(),
         )  # fmt: skip
         await put_aside(self._store, self._redis, letter)
+        await self._redis.hdel(self._failures, envelope.id)
         await self.acknowledge([envelope.id])
 
     def _is_new(self, entry: str, id: str) -> bool:
