@@ -14,7 +14,7 @@ from bench.peers import ROWS
 from bench.rows.task import TURNS
 from tests.support.running import Running, eventually
 
-LATENCY_S = 0.2
+LATENCY_S = 0.1
 """Of the model: slow enough to meet every task in the middle."""
 
 

@@ -46,7 +46,7 @@ from workers.registry import served
 from workers.sandbox import new_workflow_runner
 from workers.settings import load_settings
 from workers.stack.addresses import resolve
-from workers.worker import HEARTBEAT_EVERY, STICKY_QUEUE_S
+from workers.worker import HEARTBEAT_EVERY, STICKY_QUEUE_S, settle_memory
 from workflows import options
 from workflows.agent_task import AgentTask
 from workflows.briefs import gate_specs
@@ -77,6 +77,7 @@ class SyndicRow:
         models = opened.agents.gateway if self._through_gateway else DirectModels()
         measure_steps()
         self._deps = replace(opened, agents=replace(opened.agents, gateway=models, tools=(LOOK,)))
+        settle_memory()
         self._working = [asyncio.create_task(worker.run()) for worker in self._workers(self._deps)]
 
     def _workers(self, deps: Dependencies) -> list[Worker]:
