@@ -49,8 +49,9 @@ AGENT_RUN = ActivityConfig(
     task_queue=AGENTS_QUEUE,
     # One run is up to `max_steps` model calls with tools between them; heartbeats, not this limit, notice a dead worker.
     start_to_close_timeout=timedelta(hours=12),
-    # Short, because work stands still until it has passed; long enough for an event loop that is busy for a second.
-    heartbeat_timeout=timedelta(seconds=5),
+    # Short, because work stands still until it has passed: with a beat a second, three may be late before a worker is given
+    # up. A worker that was only slow loses its lease to the next attempt and nothing else.
+    heartbeat_timeout=timedelta(seconds=4),
     retry_policy=AGENT_RETRY,
     cancellation_type=WAIT,
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from temporalio import workflow
 
-from activities.contracts import AgentActivities, PrepareTarget, ProjectOpened, TargetReport, WorkspaceActivities
-from activities.contracts import OpenProject as OpenProjectRequest
-from agents.runs import AgentOutcome, AgentRun
-from workflows import options
-from workflows.calls import perform
+with workflow.unsafe.imports_passed_through():
+    from activities.contracts import AgentActivities, PrepareTarget, ProjectOpened, TargetReport, WorkspaceActivities
+    from activities.contracts import OpenProject as OpenProjectRequest
+    from agents.runs import AgentOutcome, AgentRun
+    from workflows import options
+    from workflows.calls import perform
 
 
 @workflow.defn
