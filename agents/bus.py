@@ -197,7 +197,12 @@ async def put_aside(store: Store, redis: Redis, letter: NewDeadLetter) -> bool:
         log.warning(
             "message_buried", project=letter.project, inbox=letter.inbox, id=letter.id, reason=letter.reason[:200]
         )
-        fields: dict[Any, Any] = {"id": letter.id, "inbox": letter.inbox, "reason": letter.reason, "deliveries": letter.deliveries}
+        fields: dict[Any, Any] = {
+            "id": letter.id,
+            "inbox": letter.inbox,
+            "reason": letter.reason,
+            "deliveries": letter.deliveries,
+        }
         await redis.xadd(dead_key(letter.project), fields, maxlen=KEPT_UNREAD, approximate=True)
     return bool(buried)
 

@@ -42,9 +42,7 @@ class Mail:
 
     def all(self, project: str, name: str) -> list[KeptMessage]:
         place = (project, name)
-        return [
-            kept for kept in self.state.messages.values() if (kept.message.project, kept.message.target) == place
-        ]
+        return [kept for kept in self.state.messages.values() if (kept.message.project, kept.message.target) == place]
 
     def unread(self, project: str, name: str) -> list[KeptMessage]:
         return [kept for kept in self.all(project, name) if kept.is_unread]
