@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from agents.envelope import Envelope
 from agents.errors import AlreadyReadError, LostLeaseError
 from agents.inbox import Inbox
-from ledger.errors import ConsumerHeldError, LedgerError, StoreUnreachableError
+from ledger.errors import ConsumerHeldError, LedgerError, SchemaError, StoreUnreachableError
 from ledger.messages import ConsumerLease
 from ledger.store import Store
 
@@ -24,7 +24,7 @@ BLOCK_MS = 500
 PAUSE_S = 0.2
 """Between attempts while Redis or the record is away."""
 MAX_REASON = 500
-AWAY = (RedisError, OSError, StoreUnreachableError)
+AWAY = (RedisError, OSError, StoreUnreachableError, SchemaError)
 
 Handle = Callable[[Envelope], Awaitable[object]]
 """Commits what a message causes, together with its acknowledgement (`Receipt.acknowledged`), before it returns.

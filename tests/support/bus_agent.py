@@ -21,6 +21,7 @@ from agents.inbox import Inbox
 from ledger.postgres import PostgresStore, create_pool
 from ledger.store import ItemStatus, Lease, Message, NewMessage, ThreadInfo
 from ledger.vocabulary import Record, StepKind
+from tests.support.processes import die_with_parent
 from tests.support.records import MINUTE, receipt
 
 POINTS = ("handed", "committed", "acknowledged", "sent", "numbered", "added")
@@ -171,4 +172,5 @@ async def main(life: Life) -> None:
 
 
 if __name__ == "__main__":
+    die_with_parent()
     asyncio.run(main(Life.model_validate_json(sys.argv[1])))

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import redis
 
+from tests.support.processes import die_with_parent
+
 START_DEADLINE_S = 20.0
 
 
@@ -44,7 +46,9 @@ class RedisServer:
         if found is None:
             raise RuntimeError("there is no redis-server (dependency group `local`)")
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--save", ""]
-        self._process = subprocess.Popen([found, *options, "--appendonly", "yes"], stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            [found, *options, "--appendonly", "yes"], stdout=subprocess.DEVNULL, preexec_fn=die_with_parent
+        )
         deadline = time.monotonic() + START_DEADLINE_S
         while time.monotonic() < deadline and self._process.poll() is None:
             try:

@@ -435,6 +435,11 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION syndic.settle_letter IS 'Deliver it again or drop it; returns why not, or NULL.';
 
+-- As in 0010: plans that were made while the tables were young must stay right.
+ALTER FUNCTION syndic.undelivered(integer) SET enable_seqscan = off;
+ALTER FUNCTION syndic.mark_delivered(text[], bigint, timestamptz) SET enable_seqscan = off;
+ALTER FUNCTION syndic.post(jsonb, boolean, timestamptz) SET enable_seqscan = off;
+
 CREATE VIEW syndic.unread AS
 SELECT m.project, m.target, count(*) AS messages, min(m.at) AS oldest, count(*) FILTER (WHERE m.delivered_at IS NULL) AS undelivered
   FROM syndic.messages AS m
