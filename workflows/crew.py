@@ -43,6 +43,8 @@ class Crew:
         self._raises = 0
         self.at_work: dict[str, str] = {}
         """Thread -> agent id."""
+        self.engaged = 0
+        """Runs that were begun."""
         self._notes = 0
         self.models: Mapping[str, tuple[str, ...]] = {}
         self.limits = TimeLimits()
@@ -70,6 +72,7 @@ class Crew:
             }
         )
         self.at_work[thread] = run.agent
+        self.engaged += 1
         try:
             return await self._until_decided(run, thread, text)
         finally:

@@ -90,6 +90,7 @@ class Switchboard:
         self._life.note(asked, f"{run.agent} asks {question.to}", _feed(run, f"asks {question.to}: {question.text}"))
         self._life.refresh()
         try:
+            await self._life.recorder.flush()
             settled = await self._settled(question)
         finally:
             self._waits.remove(question.id)
@@ -161,6 +162,8 @@ class Switchboard:
     async def _until_free(self, question: Question) -> None:
         """An agent does one thing at a time: wait until it is not at work, neither here nor in a task."""
         for task in [task for task, agent in self.employed.items() if agent == question.to]:
+            # A task that was just given out may not have a workflow yet.
+            await workflow.wait_condition(lambda task=task: task in self._life.children or task not in self.employed)
             wanted = Wanted(question=question.id, agent=question.to)
             if await _signal(self._life, question.run.sprint, task, "wanted", wanted):
                 await workflow.wait_condition(
@@ -257,7 +260,10 @@ class Extension:
         return asyncio.create_task(self._free(news, task))
 
     async def _free(self, news: Wanted, task: str) -> None:
-        await workflow.wait_condition(lambda: news.agent not in self._crew.at_work.values())
+        def free() -> bool:
+            return self._crew.engaged > 0 and news.agent not in self._crew.at_work.values()
+
+        await workflow.wait_condition(free)
         await self._sprint.signal("free", Freed(question=news.question, task=task))
 
 

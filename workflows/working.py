@@ -13,6 +13,8 @@ class Engages(Protocol):
 
     at_work: dict[str, str]
     """Thread -> agent id, also while it waits."""
+    engaged: int
+    """Runs that were begun."""
     limits: TimeLimits
 
     def chain_of(self, role: Role) -> tuple[str, ...]:

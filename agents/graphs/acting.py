@@ -67,7 +67,7 @@ async def act(state: RunState, runtime: Runtime[RunContext]) -> dict[str, Any]:
 
 async def after_act(state: RunState) -> str:
     closing = state["closing"]
-    if closing is None or (not closing.ok and closing.tool != "finish"):
+    if closing is None:
         return "think"
     nodes = {"finish": "review", "hand_off": "handoff", "escalate": "ask", "refuse": "refuse", "ask": "consult"}
     return nodes[closing.tool]
@@ -78,6 +78,8 @@ def _closing(
 ) -> Closing | None:
     for sub in last:
         result = results[sub]
+        if not result.ok and calls[sub].name != "finish":
+            return None  # the model has read why; only invalid results are counted
         error = "" if result.ok else result.content
         return Closing(tool=calls[sub].name, ok=result.ok, data=result.data, ordinal=ordinal, error=error)
     return None
