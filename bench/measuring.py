@@ -22,6 +22,12 @@ from tests.support.running import Running
 
 ROOT = Path(__file__).parent.parent
 JUDGES = 4
+ENVIRONMENT = {
+    "PYTHONPATH": str(ROOT),
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    # 500 tokens in and 125 out make the 0.001 USD that a call costs.
+    "SYNDIC_PRICES": '{"bench/fake": {"prompt": 1, "completion": 4}}',
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class RowProcess:
         self._log = (stack.folder / f"row-{row.name}.log").open("ab")
         command = [str(interpreter(row.requires)), "-m", f"bench.rows.{row.module}", row.argument]
         self.process = subprocess.Popen(
-            command, cwd=ROOT, env={**stack.env, "PYTHONPATH": str(ROOT)}, text=True,
+            command, cwd=ROOT, env={**stack.env, **ENVIRONMENT}, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
         )  # fmt: skip
         self._say(_addresses(stack, row))

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from typing import Any, Protocol, TextIO
 
 from bench.rows.task import MODEL
@@ -40,9 +41,16 @@ def serve(row: Row) -> None:
     """Do groups of tasks as they are asked for on standard input, until it ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print must not mix with the answers
-    asyncio.run(_serve(row, answers))
-    # Interpreters that ran a Temporal worker may abort at their exit.
-    os._exit(0)
+    code = 0
+    try:
+        asyncio.new_event_loop().run_until_complete(_serve(row, answers))
+    except BaseException:
+        code = 1
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        # Interpreters that ran a Temporal worker may abort at their exit.
+        os._exit(code)
 
 
 async def _serve(row: Row, answers: TextIO) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import statistics
 import subprocess
 import sys
@@ -196,5 +195,4 @@ def _repository(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     serve(SyndicTask("task") if sys.argv[1] == "task" else SyndicRow(sys.argv[1]))
