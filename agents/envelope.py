@@ -11,6 +11,7 @@ from pydantic_core import PydanticSerializationError
 
 from agents.errors import EnvelopeError
 from agents.messages import MessageType
+from ledger.chain import compact
 from ledger.messages import MAX_PAYLOAD_BYTES, SCHEMA_VERSION, Message
 from ledger.vocabulary import Json, Slug
 
@@ -75,7 +76,7 @@ def sealed(envelope: Envelope) -> str:
     try:
         text = envelope.model_dump_json()
     except PydanticSerializationError:
-        text = json.dumps({**envelope.model_dump(), "time": envelope.time.isoformat()}, separators=(",", ":"))
+        text = compact(envelope)
     _check_size(text)
     return text
 

@@ -91,7 +91,9 @@ class Inbox:
         entries: list[str] = []
         failed: list[str] = []
         for id in ids:
-            entries += self._entries.pop(id, ())
+            if (own := self._entries.pop(id, None)) is None:
+                continue
+            entries += own
             if self._tries.pop(id, 1) > 1:
                 failed.append(id)
             _remember(self._done, id, None)
@@ -191,7 +193,10 @@ class Inbox:
     async def _count(self, entry: str) -> None:
         """One try more, kept by Redis, so that it also counts when this process does not live to say so."""
         entries: list[Any] = [entry]
-        await self._redis.xclaim(self._key, GROUP, self._consumer, 0, entries)
+        try:
+            await self._redis.xclaim(self._key, GROUP, self._consumer, 0, entries)
+        except ResponseError as error:
+            await self._make_group(error)  # wiped: the message comes again, and is counted here alone
 
     async def _pending(self, start: str, count: int, consumer: str | None = None) -> list[dict[str, Any]]:
         for _ in range(2):
@@ -265,6 +270,7 @@ class Inbox:
         await put_aside(self._store, self._redis, letter)
         await self._redis.hdel(self._failures, envelope.id)
         await self.acknowledge([envelope.id])
+        self._done.pop(envelope.id, None)  # it may be replayed
 
     def _is_new(self, entry: str, id: str) -> bool:
         known = self._entries.get(id)

@@ -47,7 +47,7 @@ class OutboxSignals:
             if self._has_turn:
                 return True
         async for _ in connection.notifies(timeout=within.total_seconds(), stop_after=1):
-            break
+            pass
         return self._has_turn
 
     async def _listening(self) -> AsyncConnection[Any]:

@@ -455,3 +455,42 @@ def test_ids_are_derived_from_the_step_that_sends() -> None:
     )
     assert sent.id == message_id("p/s1/t/x", 4, 1, "task_handoff") == "p/s1/t/x/4/1/task_handoff"
     assert sent.correlation == "p/s1/t/x"
+
+
+async def test_a_poison_message_is_given_up_also_while_redis_forgets(redis: Redis) -> None:
+    store, heard = await Record.opened("bad", "two"), list[str]()
+    relay = Relay(store, redis)
+    await relay.deliver()
+    tries = 0
+
+    async def handle(envelope: Envelope) -> None:
+        nonlocal tries
+        tries += envelope.id == "bad"
+        if tries == 2:
+            await redis.flushall()
+        await handler(store, heard, ["bad"])(envelope)
+
+    await run_until(inbox_of(redis, store), store, handle, lambda: heard)
+    assert heard == ["two"]
+    assert [letter.id for letter in await store.dead_letters("p")] == ["bad"]
+
+
+async def test_a_reader_that_gave_a_message_up_reads_it_once_it_is_replayed(redis: Redis) -> None:
+    store, heard, poison = await Record.opened("bad"), list[str](), ["bad"]
+    relay, stopping = Relay(store, redis), asyncio.Event()
+    await relay.deliver()
+    running = asyncio.create_task(
+        consume(inbox_of(redis, store), ConsumerSeat(store, "p", ADA, "w1"), handler(store, heard, poison), stopping)
+    )
+
+    async def dead() -> bool:
+        return bool(await store.dead_letters("p"))
+
+    await eventually(dead)
+    poison.clear()
+    await store.replay_letter("bad", "kim")
+    await relay.deliver()
+    await eventually(lambda: heard == ["bad"])
+    stopping.set()
+    await running
+    assert await pending(redis) == 0

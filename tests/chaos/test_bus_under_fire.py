@@ -39,7 +39,7 @@ class Scale:
     deadline_s: float
 
 
-SMALL = Scale(agents=4, messages=80, kills=8, restarts=1, deadline_s=100)
+SMALL = Scale(agents=3, messages=60, kills=6, restarts=1, deadline_s=100)
 FULL = Scale(agents=20, messages=1_000, kills=100, restarts=5, deadline_s=900)
 
 
