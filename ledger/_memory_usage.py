@@ -15,10 +15,13 @@ from ledger.vocabulary import StepStatus, Usage
 
 K = TypeVar("K", str, tuple[int, str, str, str, str])
 
+UNKNOWN_MODEL = "unknown"
+"""Whose bill an attempt in doubt is: which model of the chain was asked last is not known."""
+
 _NAMES: dict[CostBy, Callable[[ThreadInfo, Attempt], str]] = {
     CostBy.AGENT: lambda info, attempt: info.agent,
     CostBy.ROLE: lambda info, attempt: info.role,
-    CostBy.MODEL: lambda info, attempt: attempt.model or attempt.name,
+    CostBy.MODEL: lambda info, attempt: attempt.model or UNKNOWN_MODEL,
     CostBy.SPRINT: lambda info, attempt: f"s{info.sprint}",
     CostBy.DAY: lambda info, attempt: attempt.asked_at.astimezone(UTC).date().isoformat(),
     CostBy.TASK: lambda info, attempt: f"s{info.sprint}/{info.task}",
@@ -29,7 +32,7 @@ def usage_rows(state: State, project: str) -> list[UsageRow]:
     """Spending by sprint, task, role, agent and model."""
 
     def group(info: ThreadInfo, attempt: Attempt) -> tuple[int, str, str, str, str]:
-        return info.sprint, info.task, info.role, info.agent, attempt.model or attempt.name
+        return info.sprint, info.task, info.role, info.agent, attempt.model or UNKNOWN_MODEL
 
     return [_usage_row(key, attempts) for key, attempts in _grouped(state, project, group)]
 

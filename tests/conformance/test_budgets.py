@@ -118,10 +118,12 @@ async def test_usage_counts_answers_and_charges_doubt_at_its_bound(store: Store,
         ]
     )
     await store.acquire_lease(thread(project), "w1", MINUTE)
-    [row] = await store.usage(project)
-    assert (row.sprint, row.task, row.role, row.agent, row.model) == (1, "t", "engineer", f"{project}-engineer-1", "m1")
-    assert (row.calls, row.in_doubt, row.prompt_tokens, row.completion_tokens) == (2, 1, 200, 40)
-    assert row.cost_usd == Decimal("0.12")
+    rows = {row.model: row for row in await store.usage(project)}
+    assert set(rows) == {"m1", "unknown"}
+    row, doubted = rows["m1"], rows["unknown"]
+    assert (row.sprint, row.task, row.role, row.agent) == (1, "t", "engineer", f"{project}-engineer-1")
+    assert (row.calls, row.prompt_tokens, row.completion_tokens, row.cost_usd) == (2, 200, 40, Decimal("0.05"))
+    assert (doubted.calls, doubted.in_doubt, doubted.cost_usd) == (0, 1, Decimal("0.07"))
 
 
 async def test_cost_is_summed_by_whatever_is_asked_for(store: Store, project: str, lease: Lease) -> None:
@@ -145,7 +147,7 @@ async def test_cost_is_summed_by_whatever_is_asked_for(store: Store, project: st
     assert found == {
         CostBy.AGENT: [(agent, 1, 1, "0.11")],
         CostBy.ROLE: [("engineer", 1, 1, "0.11")],
-        CostBy.MODEL: [("m1", 1, 1, "0.11")],
+        CostBy.MODEL: [("m1", 1, 0, "0.04"), ("unknown", 0, 1, "0.07")],
         CostBy.SPRINT: [("s1", 1, 0, "0.04"), ("s2", 0, 1, "0.07")],
         CostBy.DAY: [("2026-01-02", 1, 1, "0.11")],
         CostBy.TASK: [("s1/t", 1, 0, "0.04"), ("s2/u", 0, 1, "0.07")],

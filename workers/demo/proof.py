@@ -183,7 +183,7 @@ def _verified(evidence: Evidence) -> Claim:
 def _cost(evidence: Evidence) -> Claim:
     calls = sum(row.calls for row in evidence.usage)
     spent = sum((row.cost_usd for row in evidence.usage), Decimal(0))
-    models = ", ".join(sorted({row.model for row in evidence.usage})) or "no model"
+    models = ", ".join(sorted({row.model for row in evidence.usage if row.calls})) or "no model"
     text = f"{calls} model calls, {dollars(spent)} USD ({models})"
     return Claim(title="what it cost", holds=calls > 0, evidence=text)
 

@@ -220,7 +220,7 @@ COMMENT ON FUNCTION syndic.raise_budget IS
     'A person''s decision: new limits (NULL: as it was), and what was blocked by a violation here or below may go on.';
 
 CREATE OR REPLACE VIEW syndic.spending AS
-SELECT t.project, t.sprint, t.task, t.role, t.agent, coalesce(a.model, a.name) AS model,
+SELECT t.project, t.sprint, t.task, t.role, t.agent, coalesce(a.model, 'unknown') AS model,
        (a.asked_at AT TIME ZONE 'UTC')::date AS day, a.thread, a.ordinal, a.sub, a.attempt, a.state,
        coalesce((a.usage ->> 'prompt_tokens')::bigint, 0) AS prompt_tokens,
        coalesce((a.usage ->> 'completion_tokens')::bigint, 0) AS completion_tokens,
@@ -232,6 +232,19 @@ SELECT t.project, t.sprint, t.task, t.role, t.agent, coalesce(a.model, a.name) A
             END AS tokens
   FROM syndic.attempts AS a JOIN syndic.threads AS t USING (thread)
  WHERE a.state IN ('done', 'in_doubt') OR a.cost_usd > 0;
+
+CREATE OR REPLACE VIEW syndic.usage AS
+SELECT t.project, t.sprint, t.task, t.role, t.agent, coalesce(a.model, 'unknown') AS model,
+       count(*) FILTER (WHERE a.state = 'done') AS calls,
+       count(*) FILTER (WHERE a.state = 'in_doubt') AS in_doubt,
+       coalesce(sum((a.usage ->> 'prompt_tokens')::bigint), 0)::bigint AS prompt_tokens,
+       coalesce(sum((a.usage ->> 'completion_tokens')::bigint), 0)::bigint AS completion_tokens,
+       sum(CASE a.state WHEN 'in_doubt' THEN a.bound_usd ELSE a.cost_usd END) AS cost_usd
+  FROM syndic.attempts AS a JOIN syndic.threads AS t USING (thread)
+ WHERE a.state IN ('done', 'in_doubt') OR a.cost_usd > 0
+ GROUP BY 1, 2, 3, 4, 5, 6;
+
+COMMENT ON COLUMN syndic.spending.model IS 'As billed; unknown where an attempt is in doubt.';
 COMMENT ON COLUMN syndic.spending.tokens IS 'What counts against a limit of tokens: as billed, or the bound of an attempt in doubt.';
 
 CREATE OR REPLACE VIEW syndic.in_doubt AS
