@@ -22,6 +22,8 @@ TASKS, CALLS = 20, 10
 MOMENTS = 10
 GAP = 18
 """At most so many calls or steps between two moments: all moments come before the last call."""
+GAP_OF_FREEZES = 8
+"""Less than the calls of a task: nothing that was on its way is lost, and the work goes on until the next moment is set."""
 SEED = 20
 
 
@@ -81,13 +83,15 @@ def test_ten_kills_cost_what_is_listed_in_doubt_and_nothing_else(many: Crowd) ->
 @pytest.mark.timeout(900)
 def test_ten_freezes_cost_what_is_listed_in_doubt_and_nothing_else(many: Crowd) -> None:
     dice = random.Random(SEED + 1)
-    for place in range(MOMENTS):
-        many.provider.strike_at(len(many.provider.seen) + dice.randint(1, GAP), _freeze(many))
-        if place == 0:
-            many.start(TASKS)
+    many.provider.strike_at(dice.randint(1, GAP_OF_FREEZES), _freeze(many))
+    many.start(TASKS - MOMENTS + 1)
+    for left in reversed(range(MOMENTS)):
         _wait(many)
         frozen = many.stack.workers[-1]
         _until_taken_over(many)
+        if left:  # set before the frozen one wakes, with a task that is sure to come that far
+            many.provider.strike_at(len(many.provider.seen) + dice.randint(1, GAP_OF_FREEZES), _freeze(many))
+            many.start(1)
         os.kill(frozen.pid, signal.SIGCONT)
         frozen.terminate()  # it settles the answers that have waited for it, and ends in good order
         frozen.wait(60)
@@ -116,9 +120,12 @@ def _freeze(crowd: Crowd) -> Callable[[], None]:
 
 
 def _until_taken_over(crowd: Crowd) -> None:
-    """Start another worker, and wait until it holds every thread that the frozen one held: the heartbeats are overdue."""
+    """Start another worker, and wait until it takes over what the frozen one held: its heartbeats are overdue."""
     held = crowd.audit.rows("SELECT thread, epoch FROM syndic.threads WHERE holder IS NOT NULL")
     crowd.stack.start_worker()
-    for thread, epoch in held:
-        query = "SELECT epoch FROM syndic.threads WHERE thread = %s"
-        eventually(lambda: crowd.audit.rows(query, thread)[0][0] > epoch, f"{thread} taken over")  # noqa: B023
+
+    def taken() -> bool:
+        now = dict(crowd.audit.rows("SELECT thread, epoch FROM syndic.threads"))
+        return any(now[thread] > epoch for thread, epoch in held)
+
+    eventually(taken, "a thread of the frozen worker in other hands")
