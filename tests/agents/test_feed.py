@@ -7,7 +7,13 @@ from datetime import UTC, datetime
 
 from redis.asyncio import Redis
 
+from agents.announcing import Announcer
+from agents.assignments import Work
 from agents.feed import Feed, feed_key
+from agents.runs import AgentRun
+from ledger.store import Lease
+from ledger.vocabulary import AgentState, ArtifactRef, Role, StepKind
+from tests.support.records import message, receipt
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -67,3 +73,38 @@ async def test_a_feed_that_cannot_be_written_is_counted_and_left_alone_for_a_whi
     assert feed.failures == 20
     assert asyncio.get_running_loop().time() - started < 5
     await lonely.aclose()
+
+
+async def test_a_run_tells_what_it_sends_keeps_and_fails_at(redis: Redis) -> None:
+    request = AgentRun(
+        project="p", sprint=1, task="t", lineage="x", role=Role.ENGINEER, agent="p.engineer.ada", work=Work.CHANGE,
+        goal="g", chain=("m/x",), budget_scope="p/s1/t",
+    )  # fmt: skip
+    lease = Lease(thread="p/s1/t/x", holder="w", epoch=1)
+    sent = message("q1", "p.architect.eve").model_copy(update={"type": "QUERY"})
+    read = message("a1", "p.engineer.ada")
+    feed = Feed(redis)
+    async with Announcer(feed, request, lambda *_: None) as announcer:
+        step = receipt(lease, 1, {}, kind=StepKind.INPUT, outbox=(sent, read), acknowledged=("a1",))
+        announcer.ended(step)
+        announcer.kept(ArtifactRef(name="change:t", digest="d", size=3))
+        announcer.kept(None)
+        announcer.state(AgentState.ERROR, "ValueError: no")
+    told = [(item.event["type"], item.event["text"]) async for item in feed.read("p")]
+    assert told == [
+        ("message", "read_file"),
+        ("message", "QUERY to p.architect.eve"),
+        ("artifact", "change:t"),
+        ("state", "ValueError: no"),
+        ("error", "ValueError: no"),
+    ]
+
+
+async def test_a_reader_goes_on_from_any_id_also_one_that_is_trimmed(redis: Redis) -> None:
+    feed = Feed(redis)
+    for text in ("one", "two", "three"):
+        await feed.publish("p", {"text": text})
+    seen = await collect(feed)
+    await redis.xtrim(feed_key("p"), maxlen=1, approximate=False)
+    assert await collect(feed, seen[0][0]) == seen[2:]
+    assert await collect(feed, "0") == seen[2:]

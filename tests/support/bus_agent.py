@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 from redis.asyncio import Redis
 
@@ -41,6 +42,8 @@ class Life(Record):
     """Addressee of its n-th message."""
     dsn: str
     redis_port: int
+    log: str
+    """File that gets a line for each death: where it was."""
     point: str | None = None
     passes: int = 1
 
@@ -57,7 +60,12 @@ class Death:
         wanted = self._life.point
         impatient = wanted is not None and point == "committed" and self._passed[point] >= PATIENCE
         if impatient or (point == wanted and self._passed[point] >= self._life.passes):
-            os.kill(os.getpid(), signal.SIGKILL)
+            self.come(point)
+
+    def come(self, point: str) -> None:
+        with Path(self._life.log).open("a") as log:
+            log.write(f"{point}\n")
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class MortalStore(PostgresStore):
@@ -147,7 +155,7 @@ class Agent:
         if "poison" in envelope.payload:
             raise ValueError("indigestible")
         if "deadly" in envelope.payload:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self._store.death.come("deadly")
         effect = {"id": envelope.id, "source": envelope.source, "n": envelope.payload["n"]}
         step = receipt(lease, self._ordinal, effect, kind=StepKind.INPUT, acknowledged=(envelope.id,))
         [done] = await self._store.apply([step])
