@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ from tests.support.redis import RedisServer
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "fire"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -173,9 +175,7 @@ def status(crowd: Crowd, connection: psycopg.Connection[Any]) -> str:
         pytest.param(FULL, id="full", marks=[pytest.mark.chaos, pytest.mark.timeout(1_200)]),
     ],
 )
-def test_every_message_is_read_once_and_in_order_whatever_dies(
-    scale: Scale, tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
+def test_every_message_is_read_once_and_in_order_whatever_dies(scale: Scale, tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
     with running_postgres() as dsn, migrated_database(dsn) as database, asking(database) as connection:
         crowd = Crowd(scale, database, server, tmp_path / "deaths")
@@ -189,7 +189,7 @@ def test_every_message_is_read_once_and_in_order_whatever_dies(
             server.kill()
         check_effects(crowd, connection)
         check_dead_letters(connection, poison)
-        record_property("deaths", dict(crowd.deaths))
+        log.info("deaths: %s", dict(crowd.deaths))
         assert crowd.seeded_deaths >= scale.kills
         # Only one relay at a time has the turn, so that a small crowd may see none of them die at work.
         assert set(crowd.deaths) >= ({*POINTS, "deadly"} if scale is FULL else {"committed"}), crowd.deaths
