@@ -13,7 +13,7 @@ from agents.errors import HaltedError, LostLeaseError, RunStoppedError
 from agents.finishing import cancelled
 from ledger.errors import LeaseLostError, LedgerError
 from ledger.store import Lease, Store, ThreadInfo
-from ledger.vocabulary import Standing, project_scope, sprint_scope, task_scope
+from ledger.vocabulary import project_scope, sprint_scope, task_scope
 
 log = structlog.get_logger(__name__)
 
@@ -110,8 +110,5 @@ class HeldLease:
             task_scope(info.project, info.sprint, info.task),
             info.agent,
         )
-        for subject in scopes:
-            row = await self._store.standing(subject)
-            if row is not None and row.standing is not Standing.ACTIVE:
-                return f"{subject} is {row.standing}: {row.reason}"
-        return None
+        row = await self._store.halted(scopes)
+        return None if row is None else f"{row.subject} is {row.standing}: {row.reason}"

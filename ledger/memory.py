@@ -207,5 +207,9 @@ class MemoryStore(MemoryMessages, MemoryTeamwork):
     async def standing(self, subject: str) -> StandingRow | None:
         return self._state.standings.get(subject)
 
+    async def halted(self, subjects: Sequence[str]) -> StandingRow | None:
+        rows = [await self.standing(subject) for subject in subjects]
+        return next((row for row in rows if row is not None and row.standing is not Standing.ACTIVE), None)
+
     async def close(self) -> None:
         """Nothing to let go of."""

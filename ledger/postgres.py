@@ -211,6 +211,10 @@ class PostgresStore(PostgresMessages, PostgresTeamwork):
         row = await self._session.one("standing", {"subject": subject})
         return None if row is None else StandingRow.model_validate(row)
 
+    async def halted(self, subjects: Sequence[str]) -> StandingRow | None:
+        row = await self._session.one("halted", {"subjects": list(subjects)})
+        return None if row is None else StandingRow.model_validate(row)
+
     async def close(self) -> None:
         await self._signals.close()
         await self._pool.close()

@@ -307,6 +307,10 @@ class Store(MessageStore, TeamStore, Protocol):
 
     async def standing(self, subject: str) -> StandingRow | None: ...
 
+    async def halted(self, subjects: Sequence[str]) -> StandingRow | None:
+        """The first of the subjects, in their order, that may not work."""
+        ...
+
     async def reconcile(self, project: str) -> int:
         """End what no run holds any more: expire leases, turn their reserved attempts in-doubt. Returns how many."""
         ...

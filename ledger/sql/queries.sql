@@ -82,6 +82,10 @@ SELECT syndic.set_standing(%(subject)s, %(standing)s, %(reason)s, %(now)s);
 -- name: standing
 SELECT subject, standing, reason, at FROM syndic.standings WHERE subject = %(subject)s;
 
+-- name: halted
+SELECT subject, standing, reason, at FROM syndic.standings
+ WHERE subject = ANY (%(subjects)s) AND standing <> 'active' ORDER BY array_position(%(subjects)s, subject) LIMIT 1;
+
 -- name: migration_lock
 SELECT pg_advisory_xact_lock(1398361668, 0);
 

@@ -4,7 +4,7 @@ import pytest
 
 from ledger.errors import LeaseHeldError, LeaseLostError
 from ledger.store import ItemStatus, Store
-from ledger.vocabulary import StepKind, StepStatus
+from ledger.vocabulary import Standing, StepKind, StepStatus
 from tests.support.records import MINUTE, Hands, intent, receipt, thread
 
 
@@ -86,3 +86,14 @@ async def test_reconcile_finds_attempts_of_a_released_thread(store: Store, proje
     await store.release_lease(lease)
     assert await store.reconcile(project) == 1
     assert len(await store.in_doubt(project)) == 1
+
+
+async def test_of_several_subjects_the_first_that_may_not_work_is_named(store: Store, project: str) -> None:
+    sprint, task = f"{project}/s1", f"{project}/s1/t"
+    await store.set_standing(sprint, Standing.ACTIVE, "")
+    assert await store.halted((project, sprint, task)) is None
+    await store.set_standing(task, Standing.PAUSED, "lunch")
+    await store.set_standing(project, Standing.PAUSED, "holidays")
+    found = await store.halted((project, sprint, task))
+    assert found is not None
+    assert (found.subject, found.reason) == (project, "holidays")
