@@ -39,6 +39,7 @@ COMMANDS: dict[str, Entry] = {
     "reject": Entry("approvals", "reject", "Say no to a request.", DECISIONS),
     "revise": Entry("approvals", "revise", "Send a request back with what should change.", DECISIONS),
     "ledger": Entry("ledger", "app", "Verify or show the record.", RECORD),
+    "board": Entry("blackboard", "board", "Show what a team has written down and voted on.", RECORD),
     "messages": Entry("messages", "messages", "Show what agents tell each other.", RECORD),
     "dlq": Entry("messages", "app", "List, replay or drop dead letters.", RECORD),
     "cost": Entry("ledger", "cost", "Show what a project has spent, and on what.", RECORD),
