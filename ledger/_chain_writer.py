@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ledger._session import Rows, Session
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, StoreUnreachableError
 from ledger.shared import Shared
 
 
@@ -67,8 +67,9 @@ class ChainWriter:
 
     async def _record_each(self, batch: list[_Waiting], error: LedgerError) -> None:
         """Entries are idempotent, so that one caller's refusal can be told from its neighbours' success."""
-        if len(batch) == 1:
-            batch[0].error = error
+        if len(batch) == 1 or isinstance(error, StoreUnreachableError):
+            for one in batch:
+                one.error = error
             return
         for one in batch:
             try:

@@ -49,6 +49,16 @@ async def test_a_known_key_with_another_body_is_refused_and_nothing_is_written(s
     assert (await store.head(project)).seq == 1
 
 
+async def test_entries_of_several_writers_at_once_are_refused_each_for_itself(store: Store, project: str) -> None:
+    await store.record([note("k0", project=project)])
+    told = [note(f"k{n}", "other" if n == 0 else "text", project) for n in range(6)]
+    done = await asyncio.gather(*(store.record([entry]) for entry in told), return_exceptions=True)
+    assert [isinstance(result, KeyConflictError) for result in done] == [True, *[False] * 5]
+    read = await store.entries(project)
+    assert sorted(entry.key for entry in read) == [f"k{n}" for n in range(6)]
+    assert verify(read).ok
+
+
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
