@@ -26,6 +26,10 @@ class Mailbox:
         """Messages that no step has read, oldest first."""
         return await self.store.inbox(self.project, self.agent)
 
+    async def unread_of(self, agent: str) -> list[Message]:
+        """What a colleague of this project has not read."""
+        return await self.store.inbox(self.project, agent)
+
     async def open(self, agent: str) -> None:
         """Let a colleague of this project be written to, also one that has not worked yet."""
         await self.store.open_inbox(self.project, agent)

@@ -7,7 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from pydantic import BaseModel
 
-from agents.assignments import Assignment, Plan, PlannedSprint, Supervision
+from agents.assignments import Assignment, Mediation, Plan, PlannedSprint, Supervision
 from agents.situations import Situation, Trouble
 
 
@@ -15,6 +15,9 @@ def faults(result: BaseModel, assignment: Assignment) -> list[str]:
     """Everything that makes a validated result useless all the same."""
     if isinstance(result, Supervision):
         return supervision_faults(result, Situation.model_validate(assignment.params["situation"]))
+    if isinstance(result, Mediation):
+        options = assignment.params["options"]
+        return [] if result.choice in options else [f"`choice` must be one of the options: {', '.join(options)}"]
     return _plan_faults(result) if isinstance(result, Plan) else []
 
 

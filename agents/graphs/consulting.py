@@ -69,7 +69,7 @@ async def consult(state: RunState, runtime: Runtime[RunContext]) -> dict[str, An
     id = str(closing.data["question_id"])
     known = run.steps.known(ordinal)
     served = known is not None and (known.kind, known.name) == (StepKind.INPUT, REPLY)
-    answers = [] if served else [message for message in await run.mailbox.unread() if _answers(message, id)]
+    answers = [] if served else await _answers(run, id)
     if not served and not answers:
         question = str(closing.data["question"])
         ending = Ending(
@@ -79,7 +79,11 @@ async def consult(state: RunState, runtime: Runtime[RunContext]) -> dict[str, An
         return {"ending": ending}
 
     async def read() -> Reading:
-        return Reading(_heard(answers), acknowledged=tuple(message.id for message in answers))
+        # A question that somebody else has settled is not left in the colleague's inbox.
+        settled = [
+            message for message in await run.mailbox.unread_of(str(closing.data["to"])) if message.correlation == id
+        ]
+        return Reading(_heard(answers), acknowledged=tuple(message.id for message in (*answers, *settled)))
 
     heard = await run.steps.input(ordinal, REPLY, read)
     if answers:
@@ -91,8 +95,9 @@ async def after_consult(state: RunState) -> str:
     return "end" if state["ending"] else "think"
 
 
-def _answers(message: Message, id: str) -> bool:
-    return message.type == MessageType.RESPONSE and message.correlation == id
+async def _answers(run: RunContext, id: str) -> list[Message]:
+    unread = await run.mailbox.unread()
+    return [message for message in unread if message.type == MessageType.RESPONSE and message.correlation == id]
 
 
 def _heard(answers: list[Message]) -> Json:

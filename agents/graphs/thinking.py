@@ -102,8 +102,14 @@ async def hear(run: RunContext, ordinal: int) -> tuple[int, list[Chat]]:
 
 
 async def _unread(run: RunContext) -> list[Message]:
-    """What is for this run; a question to this agent is answered by a run of its own."""
-    return [message for message in await run.mailbox.unread() if message.type != MessageType.QUERY]
+    """What is for this run: not a question, which a run of its own answers, and not the answer that another run waits for."""
+    return [message for message in await run.mailbox.unread() if _is_for(message, run.thread)]
+
+
+def _is_for(message: Message, thread: str) -> bool:
+    if message.type == MessageType.RESPONSE and message.correlation is not None:
+        return message.correlation.rpartition("/")[0] == thread
+    return message.type != MessageType.QUERY
 
 
 def said(answer: ModelAnswer) -> Chat:

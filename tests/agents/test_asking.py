@@ -208,3 +208,30 @@ async def test_a_project_manager_that_cannot_decide_asks_a_person_and_goes_on_wi
     assert (asked.kind, asked.question) == (OutcomeKind.NEEDS_HUMAN, "tabs?")
     told = await bench.run(**managing(Trouble.CYCLE), answer="yes", answer_to=asked.question_id)
     assert told.kind is OutcomeKind.FINISHED
+
+
+async def test_an_answer_that_another_run_waits_for_is_left_to_it(bench: Bench) -> None:  # noqa: F811
+    bench.server.script = by_turn(ask())
+    asked = await bench.run(colleagues=TEAM)
+    message = NewMessage(
+        id="m", project="p", source=TONY, target=ADA, type="RESPONSE", payload={"answer": "spaces"},
+        correlation=asked.question_id,
+    )  # fmt: skip
+    await bench.store.post([message])
+    bench.server.script = by_turn(DONE)
+    await bench.run(lineage="engineer-2", task="other")
+    assert [waiting.id for waiting in await bench.store.inbox("p", ADA)] == ["m"]
+
+
+async def test_a_question_that_was_settled_without_the_colleague_is_not_left_in_its_inbox(
+    bench: Bench,  # noqa: F811
+) -> None:
+    bench.server.script = by_turn(ask(), DONE)
+    asked = await bench.run(colleagues=TEAM)
+    message = NewMessage(
+        id="m", project="p", source="syndic", target=ADA, type="RESPONSE", payload={"answer": "decide"},
+        correlation=asked.question_id,
+    )  # fmt: skip
+    await bench.store.post([message])
+    assert (await bench.run(colleagues=TEAM)).kind is OutcomeKind.FINISHED
+    assert await bench.store.inbox("p", TONY) == []
