@@ -32,8 +32,10 @@ log = structlog.get_logger(__name__)
 GROUP = "readers"
 FIELD = "envelope"
 BATCH = 100
-KEPT = 1_000
-"""Entries that a stream may have before what everyone has acknowledged is trimmed; the record keeps all."""
+KEPT = 2_000
+"""Entries that a stream may have before what was read is trimmed; the record keeps all."""
+TRIM_EVERY = 100
+"""Entries between two looks at what can go: more unread ones than are kept must not cost a look each."""
 KEPT_UNREAD = 10_000
 """Entries of a project's own streams that are kept where no group reads them."""
 ATTEMPT_S = 5.0
@@ -169,9 +171,25 @@ class Relay:
             await self._renew(first.project, first.target, first.generation, above)
             return 0
         await self._store.mark_delivered([message.id for message in messages], first.generation)
-        if number > KEPT:
-            await trim(self._redis, key, keep_unread=first.target in (EVERYONE, TEAM))
+        if number > KEPT and (messages[-1].number or 0) // TRIM_EVERY != ((first.number or 0) - 1) // TRIM_EVERY:
+            await self._trim(messages[-1])
         return len(messages)
+
+    async def _trim(self, last: Message) -> None:
+        """Drop what nobody needs any more: in an inbox what the record counts as read, whoever has acknowledged it.
+
+        Never what comes after `last`: another relay may have added it since the record was asked.
+        """
+        key = inbox_key(last.project, last.target)
+        if last.target in (EVERYONE, TEAM):
+            await trim(self._redis, key)
+            return
+        unread = [
+            (message.generation, message.number) for message in await self._store.inbox(last.project, last.target)
+        ]
+        if all(generation and number for generation, number in unread):
+            generation, number = min(unread, default=(last.generation, (last.number or 0) + 1))
+            await self._redis.xtrim(key, minid=f"{generation}-{number}", approximate=False)
 
     async def _sealed(self, message: Message) -> str | None:
         try:
@@ -207,17 +225,14 @@ async def put_aside(store: Store, redis: Redis, letter: NewDeadLetter) -> bool:
     return bool(buried)
 
 
-async def trim(redis: Redis, key: str, *, keep_unread: bool = False) -> int:
-    """Drop what every group has acknowledged; returns how many entries went.
+async def trim(redis: Redis, key: str) -> int:
+    """Drop from a project's own stream what every group has acknowledged; returns how many entries went.
 
-    Args:
-        redis: Where it lies.
-        key: The stream.
-        keep_unread: Without any group the newest entries are kept and older ones go; otherwise nothing goes then.
+    Without any group the newest `KEPT_UNREAD` are kept.
     """
     groups = await redis.xinfo_groups(key)
     if not groups:
-        return await redis.xtrim(key, maxlen=KEPT_UNREAD, approximate=True) if keep_unread else 0
+        return await redis.xtrim(key, maxlen=KEPT_UNREAD, approximate=True)
     needed = [await _first_needed(redis, key, group) for group in groups]
     oldest = min(needed)
     return await redis.xtrim(key, minid=f"{oldest[0]}-{oldest[1]}", approximate=False)

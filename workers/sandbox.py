@@ -28,6 +28,7 @@ PASSTHROUGH: Final[dict[str, str]] = {
     "ledger.events": "bodies of ledger entries are validated by class",
     "ledger.errors": "errors are caught by class",
     "ledger.store": "`NewEntry` is a field of activity inputs, and pydantic checks fields by class",
+    "ledger.messages": "`NewMessage` is a field of activity inputs",
     "ledger.chain": "pure digests of approvals and plans",
     "ledger.teamwork": "questions of the board are fields of activity results",
     "agents.consensus": "pure rules over votes, and a field of specs",

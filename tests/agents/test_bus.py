@@ -222,24 +222,53 @@ async def test_a_running_relay_delivers_what_is_written_later_and_stops(redis: R
     await running
 
 
-async def test_trimming_drops_what_is_acknowledged_and_nothing_that_is_unread(
+async def test_trimming_drops_what_was_read_and_nothing_that_is_unread(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bus, "KEPT", 3)
+    monkeypatch.setattr(bus, "TRIM_EVERY", 1)
     store = await Record.opened("one", "two", "three", "four")
     relay, inbox = Relay(store, redis), inbox_of(redis, store)
     await relay.deliver()
     assert await redis.xlen(KEY) == 4
-    assert len(await inbox.read(count=3)) == 3
-    await inbox.acknowledge(["one", "three"])
+    await inbox.read(count=2)
+    await store.commit("one", "three")
     await store.write("five")
     await relay.deliver()
     assert await entries(redis) == ["1-2", "1-3", "1-4", "1-5"]
-    await inbox.acknowledge(["two"])
+    await store.commit("two")
     await store.write("six")
     await relay.deliver()
     assert await entries(redis) == ["1-4", "1-5", "1-6"]
-    assert await ids(inbox) == ["four", "five", "six"]
+    assert await ids(inbox_of(redis, store)) == ["four", "five", "six"]
+    await store.commit("four", "five", "six", "none")
+    await store.write("seven")
+    await relay.deliver()
+    await store.commit("seven")
+    await store.write("eight")
+    assert await relay.deliver() == 1
+    assert await relay.audit() == 0
+
+
+async def test_a_projects_own_stream_keeps_what_a_group_has_not_acknowledged(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus, "KEPT", 2)
+    monkeypatch.setattr(bus, "TRIM_EVERY", 1)
+    store, key = await Record.opened(), inbox_key("p", EVERYONE)
+
+    async def tell(name: str) -> None:
+        await store.post([message(name, EVERYONE)])
+        await Relay(store, redis).deliver()
+
+    for name in ("one", "two", "three"):
+        await tell(name)
+    assert await entries(redis, key) == ["1-1", "1-2", "1-3"]
+    await redis.xgroup_create(key, "followers", id="0")
+    await redis.xreadgroup("followers", "kim", {key: ">"}, count=2)
+    await redis.xack(key, "followers", "1-1")
+    await tell("four")
+    assert await entries(redis, key) == ["1-2", "1-3", "1-4"]
 
 
 async def test_a_row_that_has_no_valid_envelope_is_put_aside_and_what_follows_is_delivered(redis: Redis) -> None:
