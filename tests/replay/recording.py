@@ -9,9 +9,10 @@ from pathlib import Path
 
 from temporalio.client import WorkflowFailureError
 
-from agents.assignments import Work, WorkResult
+from agents.assignments import Handover, Reply, Ruling, Supervision, Work, WorkResult
 from agents.runs import AgentOutcome, AgentRun
-from ledger.vocabulary import ApprovalKind, OutcomeKind, sprint_workflow_id, task_workflow_id
+from agents.situations import Situation
+from ledger.vocabulary import ApprovalKind, OutcomeKind, Role, sprint_workflow_id, task_workflow_id, thread_id
 from tests.workflows.script import change, done, ended, failing, plan
 from tests.workflows.world import World, eventually, serving, working
 
@@ -80,11 +81,49 @@ async def repaired(world: World) -> None:
     await handle.result()
 
 
+async def talking(world: World) -> None:
+    """Two engineers wait for each other, and a third gives its task away; the project manager sees to both."""
+    together = asyncio.Barrier(2)
+    world.script.plan = plan(change("one"), change("two"), change("three"))
+    asked: set[str] = set()
+
+    async def ask(run: AgentRun) -> AgentOutcome:
+        if run.task in asked:
+            return world.script.usual(run)
+        asked.add(run.task)
+        await together.wait()
+        to = f"{run.project}.engineer.{'grace' if run.task == 'one' else 'ada'}"
+        thread = thread_id(run.project, run.sprint, run.task, run.lineage)
+        return ended(
+            run, OutcomeKind.NEEDS_TEAMMATE, "asks", question=f"{run.task}?", question_id=f"{thread}/2", to_agent=to
+        )
+
+    def give(run: AgentRun) -> AgentOutcome:
+        if run.role is Role.ENGINEER:
+            return ended(run, OutcomeKind.HANDOFF, "this is packaging", to_role=Role.ARCHITECT)
+        return world.script.usual(run)
+
+    def manage(run: AgentRun) -> AgentOutcome:
+        situation = Situation.model_validate(run.params["situation"])
+        rulings = tuple(Ruling(question=question.id, answer="go on") for question in situation.questions[:1])
+        handovers = tuple(Handover(task=situation.task, role=role) for role in situation.candidates[-1:])
+        return done(run, Supervision(summary="decided", rulings=rulings, handovers=handovers))
+
+    for task in ("one", "two"):
+        world.script.agents[(Work.CHANGE, task)] = ask
+    world.script.agents[(Work.CHANGE, "three")] = give
+    world.script.agents[(Work.SUPERVISE, "*")] = manage
+    world.script.agents[(Work.ANSWER, "*")] = lambda run: done(run, Reply(answer="this way"))
+    handle = await world.start()
+    await handle.result()
+
+
 STORIES: dict[str, Callable[[World], Awaitable[None]]] = {
     "approved": approved,
     "cancelled": cancelled,
     "paused": paused,
     "repaired": repaired,
+    "talking": talking,
 }
 
 
@@ -92,7 +131,8 @@ async def record(story: str, folder: Path) -> None:
     """Run a story and keep the histories of its project, first sprint and first task."""
     async with serving() as environment, working(environment.client, project=story) as world:
         await asyncio.wait_for(STORIES[story](world), 60)
-        ids = [world.id, sprint_workflow_id(story, 1), task_workflow_id(story, 1, "one")]
+        tasks = ["one", "three"] if story == "talking" else ["one"]
+        ids = [world.id, sprint_workflow_id(story, 1), *(task_workflow_id(story, 1, task) for task in tasks)]
         for workflow_id in ids:
             history = await world.handle(workflow_id).fetch_history()
             path = folder / f"{story}.{workflow_id.replace('/', '+')}.json"
