@@ -15,6 +15,7 @@ import pytest
 import typer
 import yaml
 
+from agents.profiles import read_profile
 from agents.rehearsal.script import Rehearsal
 from workers.briefs import parse_spec
 from workers.cli import cli
@@ -75,6 +76,8 @@ def test_briefs_and_scripts_on_the_pages_are_accepted(text: str) -> None:
     content = yaml.safe_load(text)
     if "rules" in content:
         assert Rehearsal.model_validate(content).rules
+    elif "role" in content:
+        assert read_profile("parser-keeper", text.encode()).names
     else:
         parse_spec(content)
 
@@ -99,3 +102,8 @@ def test_every_make_target_that_is_shown_exists() -> None:
     }
     assert shown_targets
     assert shown_targets <= known
+
+
+def test_the_example_of_a_team_is_a_brief() -> None:
+    brief = yaml.safe_load((ROOT / "examples" / "team" / "brief.yaml").read_text(encoding="utf-8"))
+    assert parse_spec(brief).profiles[0] == "parser-keeper"
