@@ -126,6 +126,8 @@ class SyndicRow:
 class SyndicTask(SyndicRow):
     """The whole `AgentTask` as it runs under a sprint: workspace, agent, gates, four judges, ledger."""
 
+    _is_current = False
+
     def _workers(self, deps: Dependencies) -> list[Worker]:
         return [
             Worker(
@@ -145,7 +147,9 @@ class SyndicTask(SyndicRow):
         ]
 
     async def prepare(self, group: str, tasks: int) -> None:
-        await set_current_version(self._client, VERSION.deployment_name, VERSION.build_id)
+        if not self._is_current:
+            await set_current_version(self._client, VERSION.deployment_name, VERSION.build_id)
+            self._is_current = True
         added_s.clear()
         gates = (GateBrief(name="names", run="python -c 'import this'", kind=GateKind.COMMAND),)
         opening = OpenProject(
