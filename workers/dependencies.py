@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from redis.asyncio import Redis
 
@@ -28,6 +29,9 @@ from ledger.postgres import PostgresStore
 from workers.database import open_store
 from workers.settings import Settings, secret_values
 from workers.stack.addresses import Addresses
+
+AFTER_THINKING = timedelta(seconds=30)
+"""A run that waits for its last model stops first, and puts it on the record; with more models left the next one is asked."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ async def _ask_models(settings: Settings, redis: Redis, choices: SharedChoices, 
         _keys(settings),
         prices={model: price.rates() for model, price in settings.prices.items()},
         health=SharedHealth(redis),
+        timeout=timedelta(seconds=settings.thinking_s) + AFTER_THINKING,
         saw=choices.saw,
         stream=settings.stream,
     )

@@ -122,6 +122,7 @@ def ruling(run: AgentRun) -> AgentOutcome:
     return done(run, Supervision(summary="one goes on", rulings=(Ruling(question=question.id, answer="use tabs"),)))
 
 
+@pytest.mark.parametrize("cached_workflows", [100, 0])
 async def test_two_engineers_who_wait_for_each_other_are_parted_by_the_project_manager(world: World) -> None:
     waiting_for_each_other(world)
     world.script.agents[(Work.SUPERVISE, "*")] = ruling
