@@ -253,6 +253,8 @@ class Steps:
         if result.status is ItemStatus.SERVED and result.step is not None:
             return self._keep(result.step)
         await self._refuse(key, result)
+        if not self._wiring.guard.holds():  # frozen since the commit: another run may be asking already
+            raise LostLeaseError
         try:
             answer = await ask()
         except ModelError as error:

@@ -465,3 +465,19 @@ async def test_an_input_that_others_always_read_first_is_given_up() -> None:
 
     with pytest.raises(AlreadyReadError, match="m1 was read by step"):
         await run.steps.input(2, "inbox", read)
+
+
+async def test_a_run_that_was_frozen_after_it_reserved_asks_nobody_when_it_wakes() -> None:
+    world = World()
+    run = await world.open()
+    submit = run.commit.submit
+
+    async def frozen(item: Item) -> ItemResult:
+        result = await submit(item)
+        world.holds = False
+        return result
+
+    run.commit.submit = frozen
+    with pytest.raises(LostLeaseError):
+        await run.think(0, "a")
+    assert world.asked == []
