@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
-from ledger._memory_messages import Mail
+from ledger._memory_mail import Mail
 from ledger._memory_state import NOTHING, Amount, Attempt, KeptStep, State, StepKey, Thread
 from ledger._wire import Prepared
 from ledger.chain import decimal_text

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from ledger._memory_apply import apply_one
-from ledger._memory_messages import Mail, MemoryMessages
+from ledger._memory_mail import Mail
+from ledger._memory_messages import MemoryMessages
 from ledger._memory_state import Attempt, State, Thread
 from ledger._memory_teamwork import MemoryTeamwork, Tables
 from ledger._memory_usage import cost_rows, usage_rows

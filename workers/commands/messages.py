@@ -115,7 +115,9 @@ def document(message: Message) -> dict[str, Json]:
 
 def line_of(message: Message) -> str:
     """A message on one line."""
-    words = message.payload.get("text") or message.payload.get("question") or message.payload.get("answer")
+    words = next(
+        (message.payload[name] for name in ("text", "question", "answer", "title") if message.payload.get(name)), None
+    )
     text = " ".join(str(words or message.payload or "").split())
     short = text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
     route = f"{message.source} -> {message.target}"
