@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from temporalio.client import WorkflowFailureError
 
 from agents.assignments import Handover, Reply, Ruling, Supervision, Work, WorkResult
+from agents.profiles import Profile
 from agents.runs import AgentOutcome, AgentRun
 from agents.situations import Situation
+from ledger.teamwork import BoardEntry, Question, Section, Vote
 from ledger.vocabulary import ApprovalKind, OutcomeKind, Role, sprint_workflow_id, task_workflow_id, thread_id
 from tests.workflows.script import change, done, ended, failing, plan
 from tests.workflows.world import World, eventually, serving, working
@@ -118,12 +121,33 @@ async def talking(world: World) -> None:
     await handle.result()
 
 
+async def divided(world: World) -> None:
+    """A market for tasks, a profile of the repository, and a vote that ties until a mediator decides it."""
+    world.script.plan = plan(change("one"), change("two"))
+    world.script.profiles["keeper"] = Profile(name="keeper", role=Role.ENGINEER, names=("ada",), folder="src/parser")
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    entry = BoardEntry(
+        project=world.project, task="", section=Section.CONSENSUS, name="which", version=1, text="which way?",
+        options=("left", "right"), author=f"{world.project}.engineer.ada", at=at,
+    )  # fmt: skip
+    votes = tuple(
+        Vote(question="which", task="", version=1, agent=agent, choice=choice, reasoning="so", confidence=80, at=at)
+        for agent, choice in (("ada", "left"), ("grace", "right"))
+    )
+    world.script.questions = [Question(entry=entry, votes=votes)]
+    result = WorkResult(summary="changed", outcome="changed")
+    world.script.agents[(Work.CHANGE, "one")] = lambda run: done(run, result, commit="commit-one", questions=("which",))
+    handle = await world.start(topology="market", profiles=["keeper"])
+    await handle.result()
+
+
 STORIES: dict[str, Callable[[World], Awaitable[None]]] = {
     "approved": approved,
     "cancelled": cancelled,
     "paused": paused,
     "repaired": repaired,
     "talking": talking,
+    "divided": divided,
 }
 
 
