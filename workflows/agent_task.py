@@ -15,11 +15,8 @@ from temporalio.exceptions import ActivityError
 
 from activities.contracts import OpenBudget, OpenWorkspace, RecordActivities, Workspace, WorkspaceActivities
 from agents.assignments import Feedback, Work
-from agents.messages import MessageType
 from agents.runs import AgentOutcome, AgentRun
-from agents.situations import Situation, Trouble
-from ledger.events import RepairChosen, TaskFinished, TaskHandedOver, TaskStarted
-from ledger.store import NewMessage
+from ledger.events import RepairChosen, TaskFinished, TaskStarted
 from ledger.vocabulary import (
     Answer,
     ApprovalKind,
@@ -34,16 +31,16 @@ from ledger.vocabulary import (
     task_branch,
     task_scope,
 )
-from workflows import briefs, messages, options, team
+from workflows import messages, options, team
 from workflows.assessing import Assessment, Assessor
 from workflows.contracts import Answered, FeedbackNote, TaskReport, TaskSpec, TaskView, TeamSignal, Wanted
 from workflows.crew import Crew, cause_of
+from workflows.extension import Extension
+from workflows.handing import Handing
 from workflows.intake import Intake
 from workflows.lifecycle import Stopped, to_the_end, together
 from workflows.repair import Ladder, Level
 from workflows.solo import Solo, check_task_spec
-from workflows.supervision import Supervisor
-from workflows.switchboard import Extension
 
 HANDOVERS = 3
 """How often one task may change hands by the agents' own wish."""
@@ -70,7 +67,6 @@ class AgentTask(Intake):
         """What persons said while nobody was at work; every later attempt is told."""
         self.producer = Role.ENGINEER
         self.extension: Extension | None = None
-        self.supervisor: Supervisor | None = None
 
     @workflow.run
     @messages.one_raw_argument
@@ -111,6 +107,7 @@ class AgentTask(Intake):
 
     def _meet_the_team(self, spec: TaskSpec) -> None:
         self.crew.models, self.crew.limits = spec.models, spec.limits
+        self.handing = Handing(self, self.crew, spec)
         self.crew.roster = spec.colleagues or team.roster(spec.project)
         if spec.repository is None:
             # Questions are the sprint's to settle: it alone sees who waits for whom.
@@ -245,36 +242,11 @@ class AgentTask(Intake):
         return {"type": event, **where, "text": text}
 
     async def _hand_over(self, run: AgentRun, outcome: AgentOutcome) -> None:
-        """Another agent goes on: of the role that was named where it can, else of one that the project manager names."""
-        reason = outcome.question or outcome.summary
-        takers = briefs.TAKERS[self.spec.task.kind]
-        role = outcome.to_role if outcome.to_role in takers else await self._taker(run, takers, reason)
+        taker = await self.handing.taker(run, outcome)
         self.handovers += 1
-        self.producer = role or self.producer
-        self.failure = (*self.failure, Feedback(source="handoff", text=reason))
-        event = TaskHandedOver(
-            sprint=self.spec.sprint, task=self.spec.task.id, giver=run.agent, taker=self.agent, reason=reason
-        )
-        self.note(
-            event, f"{run.agent} hands over to {self.agent}", self._feed("message", f"takes over from {run.agent}")
-        )
-        self.recorder.post(
-            NewMessage(
-                id=f"{outcome.thread}/handed-over/{self.agent}",
-                project=self.project,
-                source=run.agent,
-                target=self.agent,
-                type=MessageType.TASK_HANDOFF.value,
-                payload={"task": self.spec.task.id, "sprint": self.spec.sprint, "reason": reason},
-                correlation=outcome.thread,
-            )
-        )
-
-    async def _taker(self, run: AgentRun, takers: tuple[Role, ...], reason: str) -> Role | None:
-        task = self.spec.task.id
-        situation = Situation(trouble=Trouble.HANDOVER, task=task, giver=run.agent, reason=reason, candidates=takers)
-        self.supervisor = self.supervisor or Supervisor(self, self.crew, task, f"{self.spec.generation}.")
-        return await self.supervisor.taker(situation, run)
+        self.producer = taker or self.producer
+        self.failure = (*self.failure, Feedback(source="handoff", text=outcome.question or outcome.summary))
+        self.handing.announce(run, outcome, self.agent, self._feed("message", f"takes over from {run.agent}"))
 
     # Repairing it.
 

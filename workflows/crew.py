@@ -18,8 +18,9 @@ from ledger.chain import decimal_text
 from ledger.vocabulary import Answer, ApprovalKind, Json, OutcomeKind, Role, dollars, project_scope, thread_id
 from workflows import options, team
 from workflows.contracts import FeedbackNote
+from workflows.inquiries import question_of
 from workflows.lifecycle import Lifecycle, together
-from workflows.switchboard import Exchange, Switchboard, question_of
+from workflows.switchboard import Exchange, Switchboard
 
 STANDSTILLS = 3
 """How often a run may come back paused while nobody paused this workflow, before it counts as failed."""

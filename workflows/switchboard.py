@@ -17,15 +17,15 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
 
 from activities.contracts import OpenBudget, RecordActivities
-from agents.assignments import Work
 from agents.messages import SYSTEM, MessageType
 from agents.runs import AgentOutcome, AgentRun
 from agents.situations import OpenQuestion, Situation, Trouble
 from ledger.events import QuestionAsked, QuestionSettled, StateTimedOut, WaitCycleFound
 from ledger.store import NewMessage
-from ledger.vocabulary import AgentState, ArtifactRef, Json, OutcomeKind, Role, task_workflow_id
+from ledger.vocabulary import AgentState, OutcomeKind, task_workflow_id
 from workflows import messages, options
-from workflows.contracts import Answered, Freed, Question, WaitView, Wanted
+from workflows.contracts import Answered, Freed, Question, Wanted
+from workflows.inquiries import answering_run, open_question, told, wait_view
 from workflows.lifecycle import Lifecycle
 from workflows.supervision import UNHELPED, Settled, Supervisor
 from workflows.waits import WaitGraph
@@ -82,12 +82,12 @@ class Switchboard:
 
     async def serve(self, question: Question) -> None:
         run = question.run
-        self._waits.add(_open(question))
-        self._life.waits[question.id] = _view(question)
+        self._waits.add(open_question(question))
+        self._life.waits[question.id] = wait_view(question)
         asked = QuestionAsked(
             question=question.id, asker=run.agent, to=question.to, sprint=run.sprint, task=run.task, text=question.text
         )
-        self._life.note(asked, f"{run.agent} asks {question.to}", _feed(run, f"asks {question.to}: {question.text}"))
+        self._life.note(asked, f"{run.agent} asks {question.to}", told(run, f"asks {question.to}: {question.text}"))
         self._life.refresh()
         try:
             await self._life.recorder.flush()
@@ -122,14 +122,18 @@ class Switchboard:
 
         limit = timedelta(seconds=self._crew.limits.blocked_s)
         text = f"{question.run.agent} waits for {question.to}"
-        try:
-            await workflow.wait_condition(decided, timeout=limit, timeout_summary=text)
-        except TimeoutError:
-            if question.id not in self._breaking:
-                return False
-            # Somebody decides this very question: the project manager, or a person it asked.
-            await workflow.wait_condition(decided)
-        return True
+        while True:
+            try:
+                await workflow.wait_condition(decided, timeout=limit, timeout_summary=text)
+                return True
+            except TimeoutError:
+                if question.id in self._breaking:
+                    # Somebody decides this very question: the project manager, or a person it asked.
+                    await workflow.wait_condition(decided)
+                elif self._life.paused:
+                    await self._life.clearance()
+                else:
+                    return False
 
     async def _give_up(self, question: Question, attempt: asyncio.Task[Settled]) -> None:
         limit = self._crew.limits.blocked_s
@@ -140,7 +144,7 @@ class Switchboard:
         self._life.note(event, f"{question.run.agent} has waited {limit} s for {question.to}")
         self._breaking.add(question.id)
         await _stop(attempt)
-        late = (_open(question).model_copy(update={"waited_s": limit}),)
+        late = (open_question(question).model_copy(update={"waited_s": limit}),)
         situation = Situation(trouble=Trouble.TIMEOUT, questions=late, others=self._waits.others(late))
         self._rulings |= await self.supervisor.rule(situation, question.run)
         self._breaking.discard(question.id)
@@ -172,7 +176,7 @@ class Switchboard:
         await workflow.wait_condition(lambda: question.to not in self._crew.at_work.values())
 
     async def _answer(self, question: Question) -> AgentOutcome:
-        run = _answering(question, self._crew)
+        run = answering_run(question, self._crew)
         limit = self._life.budget_usd
         share = None if limit is None else (limit * options.ANSWER_SHARE).quantize(Decimal("1e-9"))
         budget = OpenBudget(scope=run.budget_scope, limit_usd=share)
@@ -185,7 +189,7 @@ class Switchboard:
         event = QuestionSettled(
             question=question.id, asker=run.agent, by=settled.by, how=settled.how, text=messages.bounded(settled.text)
         )
-        self._life.note(event, f"{run.agent} has an answer ({settled.how})", _feed(run, f"hears from {settled.by}"))
+        self._life.note(event, f"{run.agent} has an answer ({settled.how})", told(run, f"hears from {settled.by}"))
         if settled.how == COLLEAGUE:
             return
         self._life.recorder.post(
@@ -213,122 +217,35 @@ class Switchboard:
         agents = tuple(question.asker for question in circle)
         ids = tuple(question.id for question in circle)
         text = f"{' waits for '.join((*agents, agents[0]))}"
-        feed = _feed(asker, text)
+        feed = told(asker, text)
         self._life.note(WaitCycleFound(agents=agents, questions=ids), text, feed)
         try:
             situation = Situation(trouble=Trouble.CYCLE, questions=circle, others=self._waits.others(circle))
             self._rulings |= await self.supervisor.rule(situation, asker)
+        except FailureError as error:
+            if is_cancelled_exception(error):
+                raise
+            # They wait until their time is up, and are ruled on one by one.
+            self._life.remark(f"the project manager could not be called: {error}")
         finally:
             self._breaking -= set(ids)
 
     # Tasks.
 
     async def _serve_task(self, question: Question) -> None:
-        await self.serve(question)
+        try:
+            await self.serve(question)
+        except FailureError as error:
+            if is_cancelled_exception(error):
+                raise
+            # Without an answer in its inbox the run asks again, and ends as failed.
+            self._life.remark(f"the question of {question.run.agent} could not be settled: {error}")
         await _signal(self._life, question.run.sprint, question.run.task, "answered", Answered(question=question.id))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
-
-
-class Extension:
-    """The switchboard of a task under a sprint: it passes questions on and waits for word."""
-
-    def __init__(self, life: Lifecycle, crew: Engages, sprint: str) -> None:
-        self._life = life
-        self._crew = crew
-        self._sprint = workflow.get_external_workflow_handle(sprint)
-        self._answered: set[str] = set()
-
-    async def serve(self, question: Question) -> None:
-        self._life.waits[question.id] = _view(question)
-        self._life.refresh()
-        try:
-            await self._sprint.signal("ask", question)
-            await workflow.wait_condition(lambda: question.id in self._answered)
-        finally:
-            self._life.waits.pop(question.id, None)
-            self._life.refresh()
-
-    def answered(self, news: Answered) -> None:
-        self._answered.add(news.question)
-
-    def wanted(self, news: Wanted, task: str) -> asyncio.Task[None]:
-        """Tell the sprint once the agent is not at work here."""
-        return asyncio.create_task(self._free(news, task))
-
-    async def _free(self, news: Wanted, task: str) -> None:
-        def free() -> bool:
-            return self._crew.engaged > 0 and news.agent not in self._crew.at_work.values()
-
-        await workflow.wait_condition(free)
-        await self._sprint.signal("free", Freed(question=news.question, task=task))
-
-
-def question_of(run: AgentRun, outcome: AgentOutcome) -> Question:
-    """What a run that `needs_teammate` asks."""
-    names: list[str] = outcome.result.get("documents") or []
-    shown = tuple(document for document in run.documents if document.name in names)
-    return Question(
-        id=outcome.question_id or "",
-        to=outcome.to_agent or "",
-        text=outcome.question or outcome.summary,
-        run=run.model_copy(update={"documents": shown or _background(run.documents), "feedback": ()}),
-    )
-
-
-def _background(documents: tuple[ArtifactRef, ...]) -> tuple[ArtifactRef, ...]:
-    """What every colleague may know, where the asker names nothing."""
-    return tuple(document for document in documents if document.name in ("requirements", "survey", "plan"))
-
-
-def _answering(question: Question, crew: Engages) -> AgentRun:
-    """The run of the colleague: its own thread, budget and models, on what the asker sees."""
-    asker = question.run
-    role = Role(question.to.split(".")[-2])
-    lineage = f"{asker.lineage}.q{question.id.rpartition('/')[2]}"
-    about: dict[str, Json] = {
-        "question": question.id,
-        "asker": asker.agent,
-        "role": asker.role.value,
-        "task": asker.task,
-    }
-    return asker.model_copy(
-        update={
-            "lineage": lineage,
-            "role": role,
-            "agent": question.to,
-            "seat": None,
-            "work": Work.ANSWER,
-            "title": f"A question of {asker.agent}",
-            "instructions": question.text,
-            "acceptance": (),
-            "params": about,
-            "chain": crew.chain_of(role),
-            "chain_offset": 0,
-            "attempt": 1,
-            "budget_scope": f"{asker.budget_scope}/{lineage}",
-            "answer": None,
-            "answer_to": None,
-        }
-    )
-
-
-def _open(question: Question) -> OpenQuestion:
-    run = question.run
-    return OpenQuestion(id=question.id, asker=run.agent, to=question.to, text=question.text, task=run.task)
-
-
-def _view(question: Question) -> WaitView:
-    run = question.run
-    return WaitView(asker=run.agent, to=question.to, text=question.text, since=workflow.now(), task=run.task)
-
-
-def _feed(run: AgentRun, text: str) -> dict[str, Json]:
-    where: dict[str, Json] = {"sprint": run.sprint, "task": run.task, "agent": run.agent, "role": run.role.value}
-    return {"type": "message", **where, "text": messages.bounded(text)}
 
 
 async def _stop(attempt: asyncio.Task[Settled]) -> None:

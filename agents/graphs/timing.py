@@ -28,6 +28,8 @@ async def in_time(run: RunContext, tool: Tool, ordinal: int, work: Awaitable[Too
         if not clock.expired():
             raise
         await timed_out(run, AgentState.EXECUTING, limit, ordinal, tool.name)
+        if tool.writes:
+            await run.clean()  # nothing half done is committed
         return failed({"error": f"{tool.name} was stopped after {limit} s", "hint": "ask for less at once"})
 
 
