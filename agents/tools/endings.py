@@ -26,7 +26,9 @@ class HandOff(Arguments):
 
 class Ask(Arguments):
     to: str = Field(min_length=1, max_length=120, description="A role, or a colleague's name, of those in `colleagues`")
-    question: str = Field(min_length=1, max_length=4_000, description="What you need to know, and what you know already")
+    question: str = Field(
+        min_length=1, max_length=4_000, description="What you need to know, and what you know already"
+    )
     documents: list[str] = Field(default=[], max_length=20, description="Names of your documents that they should see")
 
 
