@@ -11,7 +11,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from ledger.teamwork import AgentFacts, Question
-from ledger.vocabulary import Record
+from ledger.vocabulary import Brief, Record
 
 NEUTRAL = 100
 """Weight of a vote of an agent without results, in percent."""
@@ -26,8 +26,8 @@ class RuleKind(StrEnum):
     """More than half of the votes, each weighed by its agent's results."""
 
 
-class ConsensusRule(Record):
-    """How a question is decided."""
+class ConsensusRule(Brief):
+    """How a question is decided; written by people."""
 
     kind: RuleKind = RuleKind.MAJORITY
     quorum: int = Field(default=2, ge=1)

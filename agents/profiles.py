@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Annotated, Self, cast
 
 import yaml
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, ValidationError, model_validator
 
 from agents.consensus import ConsensusRule
 from agents.errors import AgentError
@@ -68,6 +68,20 @@ class Profile(Brief):
     @property
     def scope(self) -> tuple[str, ...]:
         return EVERYTHING if self.folder is None else (f"{self.folder}/**",)
+
+
+PROFILE_TAGS = ("<profile>", "<name>")
+"""Stand in the place of an error beside its keys; people need not see them."""
+
+
+def _tag(value: object) -> str:
+    return PROFILE_TAGS[isinstance(value, str)]
+
+
+NamedProfile = Annotated[
+    Annotated[Profile, Tag(PROFILE_TAGS[0])] | Annotated[Slug, Tag(PROFILE_TAGS[1])], Discriminator(_tag)
+]
+"""A profile as a brief has it: written out, or the name of a file in the repository."""
 
 
 class TeamPlan(Record):

@@ -40,6 +40,17 @@ budget_usd: "5"
 #   default: [anthropic/claude-sonnet-4-5, openai/gpt-5-mini]
 #   engineer: [anthropic/claude-opus-4-5]
 
+# How tasks find their agents: supervisor (the plan's order), hierarchical (who fits best), peer (who has the least to do),
+# or market (the best bid). Words for roles, and kinds of agents: here, or files in the repository's .syndic/profiles.
+# topology: supervisor
+# prompts:
+#   default: Times are in UTC everywhere.
+# profiles:
+#   - name: careful
+#     role: engineer
+#     low: Begin with a test. Keep a change below two hundred lines.
+# consensus: {kind: majority, quorum: 2, least_confidence: 50}
+
 # How to build the repository's own environment; detected from its files when absent.
 # setup:
 #   - uv sync --locked

@@ -10,12 +10,12 @@ from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from agents.profiles import check_team
+from agents.profiles import PROFILE_TAGS, check_team
 from ledger.vocabulary import Json
 from workers.errors import WorkersError
 from workflows.briefs import check_models, fixed_plan, gate_specs
@@ -133,7 +133,7 @@ def parse_minutes(text: str) -> int:
 
 
 def _explain(problem: Any, content: Json) -> str:
-    path: tuple[str | int, ...] = problem["loc"]
+    path: tuple[str | int, ...] = tuple(part for part in problem["loc"] if part not in PROFILE_TAGS)
     if problem["type"] == "extra_forbidden":
         known = _fields_at(ProjectSpec, path[:-1])
         return f"{_dotted(path, content)}: there is no such key{_nearest(str(path[-1]), known) or _known(known)}"
@@ -141,7 +141,8 @@ def _explain(problem: Any, content: Json) -> str:
         return f"{_dotted(path, content)}: this key is missing"
     if problem["type"] == "string_pattern_mismatch":
         return f"{_dotted(path, content)}: write 1 to 48 of a-z, 0-9 and inner hyphens"
-    return f"{_dotted(path, content)}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+    text = problem["msg"].removeprefix("Value error, ")
+    return f"{_dotted(path, content)}: {text[0].lower()}{text[1:]}"
 
 
 def _dotted(path: Sequence[str | int], content: Json) -> str:
@@ -169,7 +170,7 @@ def _fields_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
 def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    if get_origin(annotation) in (tuple, list, Union, UnionType):
+    if get_origin(annotation) in (tuple, list, Union, UnionType, Annotated):
         return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
     return None
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from agents.assignments import Feedback, PlannedTask
 from agents.consensus import ConsensusRule
-from agents.profiles import Profile, Prompt, TeamPlan
+from agents.profiles import NamedProfile, Prompt, TeamPlan
 from agents.runs import AgentRun, TimeLimits
 from agents.target import GateKind
 from agents.topology import TopologyName
@@ -132,7 +132,7 @@ class ProjectSpec(Brief):
     """When a vote of the team decides."""
     prompts: dict[str, Prompt] = {}
     """Role (or `default`) -> what its agents are told beside the usual."""
-    profiles: tuple[Profile | Slug, ...] = Field(default=(), max_length=20)
+    profiles: tuple[NamedProfile, ...] = Field(default=(), max_length=20)
     """Kinds of agents: written here, or the name of a file in the repository's `.syndic/profiles`."""
     time_limits: TimeLimitsBrief = TimeLimitsBrief()
     setup: tuple[str, ...] | None = None

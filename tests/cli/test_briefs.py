@@ -145,3 +145,23 @@ def test_a_model_for_a_role_that_does_not_exist_is_refused() -> None:
 
 def test_a_gate_that_no_shell_could_split_is_refused() -> None:
     assert "No closing quotation" in complaint(brief(gates=[{"name": "unit", "run": "pytest 'x"}]))
+
+
+@pytest.mark.parametrize(
+    ("team", "said"),
+    [
+        (
+            {"profiles": [{"name": "careful", "role": "engineer", "hihg": "x"}]},
+            "profiles.careful.hihg: there is no such key; did you mean 'high'?",
+        ),
+        ({"profiles": ["Not A Name"]}, "profiles.0: write 1 to 48 of a-z, 0-9 and inner hyphens"),
+        (
+            {"profiles": [{"name": "a", "role": "engineer", "names": ["ada"], "folder": "../x"}]},
+            "profiles.a.folder: write a folder inside the repository, relative to its root, such as src/parser",
+        ),
+        ({"consensus": {"quorm": 2}}, "consensus.quorm: there is no such key; did you mean 'quorum'?"),
+        ({"topology": "star"}, "topology: input should be 'supervisor', 'hierarchical', 'peer' or 'market'"),
+    ],
+)
+def test_each_mistake_of_a_team_is_one_line(team: dict[str, Json], said: str) -> None:
+    assert complaint(brief(**team)) == said
