@@ -143,10 +143,14 @@ BEGIN
         RETURN jsonb_build_object('status', 'closed', 'detail', format('the question %s is decided', closed));
     END IF;
     SELECT bool_or(coalesce(b.version, 0) <> (p ->> 'base')::integer),
-           jsonb_agg(board_json(b) ORDER BY b.section COLLATE "C", b.task COLLATE "C", b.name COLLATE "C") FILTER (WHERE b.version IS NOT NULL)
+           jsonb_agg(board_json((b.project, b.task, b.section, b.name, b.version, b.text, b.options, b.author, b.at)::board_now)
+                     ORDER BY b.section COLLATE "C", b.task COLLATE "C", b.name COLLATE "C") FILTER (WHERE b.version IS NOT NULL)
       INTO moved, standing
-      FROM jsonb_array_elements(p_posts) AS p LEFT JOIN board_now AS b
-        ON b.project = t.project AND b.task = p ->> 'task' AND b.section = p ->> 'section' AND b.name = p ->> 'name';
+      -- Through the primary key, one look for each post, however many versions the board has.
+      FROM jsonb_array_elements(p_posts) AS p LEFT JOIN LATERAL (
+           SELECT n.project, n.task, n.section, n.name, n.version, n.text, n.options, n.author, n.at FROM board AS n
+            WHERE n.project = t.project AND n.task = p ->> 'task' AND n.section = p ->> 'section' AND n.name = p ->> 'name'
+            ORDER BY n.version DESC LIMIT 1) AS b ON true;
     IF moved THEN
         RETURN jsonb_build_object('status', 'conflict', 'entries', coalesce(standing, '[]'));
     END IF;
