@@ -159,7 +159,7 @@ async def test_profiles_of_brief_and_repository_shape_their_agents(world: World)
     assert "Keep it." in one.guidance
     assert (two.scope, two.guidance) == (("docs/**",), "Be kind.")
     assert not two.agent.endswith(".ada")
-    assert world.script.asked("run_gates")[0].scope == ("src/parser/**",)
+    assert [gates.scope for gates in world.script.asked("run_gates") if gates.task == "one"] == [("src/parser/**",)]
     assert world.script.runs(Work.QA)[0].guidance == "Look twice."
     assert {run.guidance for run in world.script.runs(Work.JUDGE)} == {""}
 
