@@ -158,7 +158,12 @@ class AgentTask(Intake):
         if self.spec.agent is not None and not shift:
             return self.spec.agent
         place = self.spec.place if self.spec.place is not None else team.place_of(self.workflow_id)
-        return team.agent_id(self.project, self.producer, place, shift)
+        if not shift:
+            return team.agent_id(self.project, self.producer, place)
+        reliefs = [team.agent_id(self.project, self.producer, place, n + 1) for n in range(len(team.BEGINNERS))]
+        # Nobody relieves themselves, and nobody is called out of the folder that a profile gives them.
+        fit = [name for name in reliefs if name != self.spec.agent and self.team.narrowed(name, self.spec.task.scope)]
+        return (fit or reliefs)[(shift - 1) % len(fit or reliefs)]
 
     # The work.
 

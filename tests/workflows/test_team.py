@@ -178,3 +178,21 @@ async def test_a_team_that_cannot_be_is_refused_at_once(world: World, changes: d
     with pytest.raises(WorkflowFailureError) as error:
         await world.run(**changes)
     assert message in str(error.value.cause)
+
+
+async def test_who_relieves_an_agent_is_somebody_else_and_not_called_out_of_a_folder(world: World) -> None:
+    """Profiles name agents who would be the first two reliefs: one has the task already, one works elsewhere."""
+    world.script.plan = plan(change("one", scope=("docs/**",)))
+    profiles = [
+        {"name": "first", "role": "engineer", "names": ["margaret"], "high": "x"},
+        {"name": "elsewhere", "role": "engineer", "names": ["leslie"], "folder": "src"},
+    ]
+
+    def give_up(run: AgentRun) -> AgentOutcome:
+        if run.agent.endswith(".margaret"):
+            return done(run, WorkResult(summary="cannot", outcome="gave_up"))
+        return world.script.usual(run)
+
+    world.script.agents[(Work.CHANGE, "one")] = give_up
+    await world.run(profiles=profiles)
+    assert [run.agent.rsplit(".")[-1] for run in world.script.runs(Work.CHANGE)] == ["margaret", "karen"]
