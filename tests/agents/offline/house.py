@@ -37,6 +37,8 @@ ROLES = {
     Work.ANALYSIS: Role.ANALYST,
     Work.QA: Role.QA,
     Work.JUDGE: Role.JUDGE,
+    Work.ANSWER: Role.ARCHITECT,
+    Work.SUPERVISE: Role.PROJECT_MANAGER,
     Work.MEDIATION: Role.PROJECT_MANAGER,
     Work.BID: Role.ENGINEER,
 }
