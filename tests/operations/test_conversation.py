@@ -31,9 +31,9 @@ def task(name: str, instructions: str, **more: Any) -> dict[str, Any]:
     return {"id": name, "kind": "analysis", "role": "engineer", "instructions": instructions, **more}
 
 
-def begins(name: str) -> str:
+def begins(name: str, work: str = "analysis") -> str:
     """In the assignment of the engineer who has this task, and in no other message."""
-    return f'"task": "{name}",\n  "role": "engineer"'
+    return f'"work": "{work}",\n  "project": "{PROJECT}",\n  "sprint": 1,\n  "task": "{name}",\n  "role": "engineer"'
 
 
 TASKS = [
@@ -45,9 +45,9 @@ TASKS = [
 
 
 def says(contains: str, turn: int, name: str, **arguments: Any) -> dict[str, Any]:
-    """One line of the script: said once."""
+    """One line of the script."""
     calls = [{"name": name, "arguments": arguments}]
-    return {"contains": contains, "turn": turn, "calls": [1], "first_byte_s": 0.2, "say": {"calls": calls}}
+    return {"contains": contains, "turn": turn, "first_byte_s": 0.2, "say": {"calls": calls}}
 
 
 def vote(contains: str, turn: int, choice: str) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def vote(contains: str, turn: int, choice: str) -> dict[str, Any]:
 
 STYLE = {"section": "consensus", "name": "style", "text": "Tabs or spaces?", "options": ["tabs", "spaces"]}
 RULES = [
-    says(begins("mend"), 0, "ask", to="architect", question="Which function of clamp is meant?"),
+    says(begins("mend", "change"), 0, "ask", to="architect", question="Which function of clamp is meant?"),
     says(begins("left"), 0, "ask", to="barbara", question="What do you cover?"),
     says(begins("right"), 0, "ask", to="grace", question="Which functions do you describe, so that I leave them out?"),
     says(begins("pack"), 0, "hand_off", role="architect", reason="this is about packaging"),
