@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from datetime import timedelta
 
+from ledger._gathered import Gathered
 from ledger._session import Rows, Session
 from ledger._signals import OutboxSignals
 from ledger._wire import message_of, messages_text
@@ -18,6 +19,7 @@ class PostgresMessages:
     """Named statements over the messages' tables."""
 
     _session: Session
+    _gathered: dict[str, Gathered]
     _signals: OutboxSignals
     _clock: Clock
 
@@ -60,7 +62,7 @@ class PostgresMessages:
         return await self._signals.turn(within)
 
     async def inbox(self, project: str, agent: str) -> list[Message]:
-        return _messages(await self._session.rows("inbox", {"project": project, "agent": agent}))
+        return _messages(await self._gathered["inbox"].rows(project=project, agent=agent))
 
     async def conversation(
         self, project: str, agent: str | None = None, *, after: int = 0, limit: int = 1000

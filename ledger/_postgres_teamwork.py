@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import TypeAdapter
 
+from ledger._gathered import Gathered
 from ledger._session import Session
 from ledger.clock import Clock
 from ledger.errors import LedgerError
@@ -36,6 +37,7 @@ class PostgresTeamwork:
     """Keeps `ledger.teamwork.TeamStore`."""
 
     _session: Session
+    _gathered: dict[str, Gathered]
     _clock: Clock
 
     async def post_board(self, place: StepPlace, posts: Sequence[BoardPost]) -> Posted:
@@ -63,8 +65,8 @@ class PostgresTeamwork:
         return Posted.model_validate(row["answer"])
 
     async def publish_card(self, project: str, card: Card) -> None:
-        values = {"project": project, "card": card.model_dump_json(), "now": self._clock()}
-        await self._session.rows("publish_card", values)
+        shown = card.model_dump(mode="json")
+        await self._gathered["publish_card"].rows(project=project, card=shown, now=self._clock())
 
     async def cards(self, project: str) -> list[Card]:
         return [Card.model_validate(row) for row in await self._session.rows("cards", {"project": project})]
@@ -80,8 +82,8 @@ class PostgresTeamwork:
         return BoardStatus(row["answer"]["status"])
 
     async def recall(self, project: str, agent: str) -> list[Memory]:
-        values = {"project": project, "agent": agent, "now": self._clock()}
-        return [Memory.model_validate(row) for row in await self._session.rows("recall", values)]
+        rows = await self._gathered["recall"].rows(project=project, agent=agent, now=self._clock())
+        return [Memory.model_validate(row) for row in rows]
 
 
 def check_batch(posts: Sequence[BoardPost]) -> None:

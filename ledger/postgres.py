@@ -15,6 +15,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from ledger._chain_writer import ChainWriter
+from ledger._gathered import Gathered
 from ledger._migrations import check_schema, grant_worker, migrate
 from ledger._postgres_messages import PostgresMessages
 from ledger._postgres_teamwork import PostgresTeamwork
@@ -57,6 +58,9 @@ from ledger.store import (
 )
 from ledger.vocabulary import Standing, scope_path
 
+GATHERED = ("inbox", "steps", "recall", "budget_path", "publish_card", "release_lease")
+"""What every run asks, and most ask at the same moments."""
+
 __all__ = ["PostgresStore", "check_schema", "create_pool", "grant_worker", "migrate"]
 
 
@@ -93,6 +97,7 @@ class PostgresStore(PostgresMessages, PostgresTeamwork):
         self._signals = OutboxSignals(pool.conninfo if isinstance(pool.conninfo, str) else "")
         self._clock = clock
         self._chains = ChainWriter(self._session)
+        self._gathered = {name: Gathered(self._session, name) for name in GATHERED}
 
     async def record(self, entries: Sequence[NewEntry]) -> list[Entry]:
         if not entries:
@@ -127,7 +132,7 @@ class PostgresStore(PostgresMessages, PostgresTeamwork):
             raise LeaseLostError
 
     async def release_lease(self, lease: Lease) -> None:
-        await self._session.rows("release_lease", lease.model_dump())
+        await self._gathered["release_lease"].rows(**lease.model_dump())
 
     async def reconcile(self, project: str) -> int:
         [row] = await self._session.rows("reconcile", {"project": project, "now": self._clock()})
@@ -137,7 +142,7 @@ class PostgresStore(PostgresMessages, PostgresTeamwork):
         return [row["project"] for row in await self._session.rows("lapsed", {"now": self._clock()})]
 
     async def steps(self, thread: str) -> list[Step]:
-        return [step_of(row["step"]) for row in await self._session.rows("steps", {"thread": thread})]
+        return [step_of(row["step"]) for row in await self._gathered["steps"].rows(thread=thread)]
 
     async def apply(self, items: Sequence[Item]) -> list[ItemResult]:
         now = self._clock()
@@ -175,7 +180,7 @@ class PostgresStore(PostgresMessages, PostgresTeamwork):
 
     async def budget_path(self, scope: str) -> list[Budget]:
         path = scope_path(scope)
-        rows = await self._session.rows("budget_path", {"scopes": path})
+        rows = await self._gathered["budget_path"].rows(scopes=path)
         if len(rows) < len(path):
             raise UnknownScopeError(f"there is no budget of scope {scope}")
         return [Budget.model_validate(row) for row in rows]

@@ -32,10 +32,12 @@ SELECT project, name, generation, numbered AS number FROM syndic.inboxes AS box
  ORDER BY project, name;
 
 -- name: inbox
-SELECT position, id, project, source, target, type, payload::text AS payload, correlation, schema_version, at, read_by_step, generation,
-       number, delivered_at, buried_at
-  FROM syndic.messages
- WHERE project = %(project)s AND target = %(agent)s AND read_by_step IS NULL AND buried_at IS NULL ORDER BY position;
+SELECT n, position, id, project, source, target, type, payload::text AS payload, correlation, schema_version, at, read_by_step,
+       generation, number, delivered_at, buried_at
+  FROM jsonb_array_elements(%(asked)s::jsonb) WITH ORDINALITY AS asked (a, n), LATERAL (
+       SELECT * FROM syndic.messages
+        WHERE project = a ->> 'project' AND target = a ->> 'agent' AND read_by_step IS NULL AND buried_at IS NULL) AS unread
+ ORDER BY n, position;
 
 -- name: conversation
 SELECT position, id, project, source, target, type, payload::text AS payload, correlation, schema_version, at, read_by_step, generation,

@@ -20,7 +20,10 @@ SELECT epoch, holder, seconds_left FROM syndic.acquire_lease(%(info)s::jsonb, %(
 SELECT syndic.renew_lease(%(thread)s, %(holder)s, %(epoch)s, %(expires)s) AS renewed;
 
 -- name: release_lease
-SELECT syndic.release_lease(%(thread)s, %(holder)s, %(epoch)s);
+SELECT n, syndic.release_lease(a ->> 'thread', a ->> 'holder', (a ->> 'epoch')::bigint)
+  -- In the order in which group commits lock threads.
+  FROM (SELECT a, n FROM jsonb_array_elements(%(asked)s::jsonb) WITH ORDINALITY AS asked (a, n)
+         ORDER BY a ->> 'thread', n) AS asked;
 
 -- name: reconcile
 SELECT syndic.reconcile(%(project)s, %(now)s) AS ended;
@@ -32,7 +35,9 @@ SELECT DISTINCT project FROM syndic.threads AS t
  ORDER BY project;
 
 -- name: steps
-SELECT syndic.step_json(s, true) AS step FROM syndic.steps AS s WHERE thread = %(thread)s ORDER BY ordinal, sub;
+SELECT n, step FROM jsonb_array_elements(%(asked)s::jsonb) WITH ORDINALITY AS asked (a, n), LATERAL (
+       SELECT ordinal, sub, syndic.step_json(s, true) AS step FROM syndic.steps AS s WHERE thread = a ->> 'thread') AS kept
+ ORDER BY n, ordinal, sub;
 
 -- name: apply
 SELECT syndic.apply(%(items)s::jsonb, %(now)s) AS answers;
@@ -58,9 +63,11 @@ SELECT scope, trim_scale(limit_usd) AS limit_usd, trim_scale(reserved_usd) AS re
   FROM syndic.budgets WHERE scope = %(scope)s;
 
 -- name: budget_path
-SELECT scope, trim_scale(limit_usd) AS limit_usd, trim_scale(reserved_usd) AS reserved_usd, trim_scale(spent_usd) AS spent_usd,
+SELECT n, scope, trim_scale(limit_usd) AS limit_usd, trim_scale(reserved_usd) AS reserved_usd, trim_scale(spent_usd) AS spent_usd,
        violated, limit_tokens, reserved_tokens, spent_tokens
-  FROM syndic.budgets WHERE scope = ANY (%(scopes)s) ORDER BY depth;
+  FROM jsonb_array_elements(%(asked)s::jsonb) WITH ORDINALITY AS asked (a, n), LATERAL (
+       SELECT * FROM syndic.budgets WHERE scope IN (SELECT jsonb_array_elements_text(a -> 'scopes'))) AS node
+ ORDER BY n, depth;
 
 -- name: usage
 SELECT sprint, task, role, agent, model, calls, in_doubt, prompt_tokens, completion_tokens, trim_scale(cost_usd) AS cost_usd

@@ -23,7 +23,10 @@ SELECT syndic.cast_vote(%(place)s::jsonb, %(vote)s::jsonb, %(now)s) AS answer;
 SELECT syndic.close_question(%(project)s, %(verdict)s::jsonb, %(seen)s, %(now)s) AS answer;
 
 -- name: publish_card
-SELECT syndic.publish_card(%(project)s, %(card)s::jsonb, %(now)s);
+SELECT n, syndic.publish_card(a ->> 'project', a -> 'card', (a ->> 'now')::timestamptz)
+  -- In one order for all processes: each holds its rows until it is through.
+  FROM (SELECT a, n FROM jsonb_array_elements(%(asked)s::jsonb) WITH ORDINALITY AS asked (a, n)
+         ORDER BY a ->> 'project', a -> 'card' ->> 'id', n) AS asked;
 
 -- name: cards
 SELECT agent AS id, name, role, seat, title, capabilities, tier, state, task
@@ -40,5 +43,8 @@ SELECT agent, coalesce(l.load, 0) AS load, coalesce(r.succeeded, 0) AS succeeded
 SELECT syndic.remember(%(place)s::jsonb, %(memories)s::jsonb, %(most)s, %(now)s) AS answer;
 
 -- name: recall
-SELECT name, text, expires_at FROM syndic.memories
- WHERE project = %(project)s AND agent = %(agent)s AND expires_at > %(now)s ORDER BY name COLLATE "C";
+SELECT n, name, text, expires_at
+  FROM jsonb_array_elements(%(asked)s::jsonb) WITH ORDINALITY AS asked (a, n), LATERAL (
+       SELECT name, text, expires_at FROM syndic.memories
+        WHERE project = a ->> 'project' AND agent = a ->> 'agent' AND expires_at > (a ->> 'now')::timestamptz) AS kept
+ ORDER BY n, name COLLATE "C";
