@@ -20,6 +20,8 @@ PARTIAL_S = (0.25, 2.0)
 needs none, and many long ones must not crowd out the feed."""
 MAX_WAITING = 1000
 """Events that wait for a slow Redis; more are dropped, since the feed is only for watching."""
+GATHER_S = 0.05
+"""How long an event waits for others, so that a quick run is a few round trips and not thirty; the end waits for none."""
 DRAIN_S = 2.0
 """How long the end of a run waits for its last events."""
 
@@ -35,6 +37,7 @@ class Announcer:
         self._beat = beat
         self._waiting: asyncio.Queue[dict[str, Json] | None] = asyncio.Queue(MAX_WAITING)
         self._publishing: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._state: AgentState | None = None
         self._said = ""
         self._characters = 0
@@ -49,6 +52,7 @@ class Announcer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._publishing is not None
+        self._leaving.set_result(None)
         if self._waiting.full():
             self._waiting.get_nowait()
         self._waiting.put_nowait(None)
@@ -128,6 +132,7 @@ class Announcer:
     async def _publish(self) -> None:
         while (event := await self._waiting.get()) is not None:
             events = [event]
+            await asyncio.wait([self._leaving], timeout=GATHER_S)
             while not self._waiting.empty() and event is not None:
                 if (event := self._waiting.get_nowait()) is not None:
                     events.append(event)
