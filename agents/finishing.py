@@ -24,6 +24,18 @@ async def finishing(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
+async def pause(seconds: float) -> None:
+    """Sleep between two looks. In a task that was cancelled it ends the loop, also where a library dropped the cancellation.
+
+    Raises:
+        asyncio.CancelledError: Somebody asked this task to end, now or before.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+    await asyncio.sleep(seconds)
+
+
 async def cancelled(task: asyncio.Task[Any]) -> None:
     """Cancel a task until it has ended, whatever it ends with.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 from temporalio.service import RPCError
 
+from agents.finishing import pause
 from ledger.vocabulary import Json, Phase, TaskState
 from workers import operations
 from workers.console import CommandError, whoami
@@ -211,7 +211,7 @@ async def follow(watcher: Watcher, view: View) -> ProjectReport:
         view.show(snapshot)
         if snapshot.report is not None:
             return snapshot.report
-        await asyncio.sleep(REFRESH_SECONDS)
+        await pause(REFRESH_SECONDS)
 
 
 def render(session: Session, snapshot: Snapshot, events: list[str]) -> RenderableType:

@@ -19,6 +19,7 @@ from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.service import RPCError, RPCStatusCode
 
+from agents.finishing import pause
 from workers.errors import WorkersError
 from workers.queues import QUEUES
 
@@ -99,7 +100,7 @@ async def set_current_version(
             reason = str(error)
         if asyncio.get_running_loop().time() > deadline:
             raise DeploymentError(f"not all workers of {deployment}:{build} poll: {reason}")
-        await asyncio.sleep(0.1)
+        await pause(0.1)
 
 
 async def _polled_queues(client: Client, deployment: str, build: str) -> set[str]:

@@ -26,6 +26,7 @@ from temporalio.common import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from agents.finishing import pause
 from ledger.vocabulary import (
     Answer,
     Money,
@@ -278,7 +279,7 @@ async def _polled(client: Client, workflow: str) -> AsyncIterator[ApprovalsView]
     deadline = asyncio.get_running_loop().time() + CONFIRM_SECONDS
     while asyncio.get_running_loop().time() < deadline:
         yield await _ask(client, workflow, "approvals", ApprovalsView)
-        await asyncio.sleep(POLL_SECONDS)
+        await pause(POLL_SECONDS)
 
 
 async def _explain(client: Client, project: str, error: RPCError) -> CommandError:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from agents.finishing import pause
 from agents.sandbox import Refusing, find_sandbox
 from workers.client import connect
 from workers.console import CommandError
@@ -115,7 +116,7 @@ class Machinery:
 
 async def _until_ready(part: WorkerPart) -> None:
     while not await part.is_ready():
-        await asyncio.sleep(POLL_S)
+        await pause(POLL_S)
 
 
 def own_settings(state_dir: Path) -> Settings:

@@ -14,6 +14,7 @@ from decimal import Decimal
 from redis.asyncio import Redis
 
 from agents.breaker import Circuit
+from agents.finishing import pause
 from agents.health import SharedHealth
 from agents.rehearsal import server
 from agents.rehearsal.provider import Provider
@@ -219,4 +220,4 @@ async def _until(seen: Callable[[], Awaitable[bool]], what: str) -> None:
     while not await seen():
         if asyncio.get_running_loop().time() > deadline:
             raise CommandError(f"the outage shows nothing: {what} did not come within {GIVE_UP_S:.0f} s")
-        await asyncio.sleep(LOOK_S)
+        await pause(LOOK_S)

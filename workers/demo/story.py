@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agents.finishing import pause
 from agents.processes import start
 from ledger.store import Entry
 from workers import operations
@@ -75,7 +76,7 @@ class Story:
             await self._answer(snapshot)
             if killing.done():
                 killing.result()
-            await asyncio.sleep(REFRESH_SECONDS)
+            await pause(REFRESH_SECONDS)
         raise CommandError(
             f"the project did not end within {GIVE_UP_S:.0f} s; the worker's log is {self.machinery.log}"
         )
@@ -107,7 +108,7 @@ class Story:
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_S), entered() as line:
                 while not line.is_set():
-                    await asyncio.sleep(REFRESH_SECONDS)
+                    await pause(REFRESH_SECONDS)
                     waiting = await operations.inbox(self.session.client, self.project)
                     if request.id not in {other.id for other in waiting}:
                         self.narrate("Answered by somebody else.")
@@ -141,7 +142,7 @@ async def until_busy(store: PostgresStore, project: str) -> None:
     """Wait until two agents have each done a step of a task and not yet finished."""
     entries: list[Entry] = []
     while len(at_work(entries)) < BUSY:
-        await asyncio.sleep(LOOK_SECONDS)
+        await pause(LOOK_SECONDS)
         entries += await store.entries(project, after=len(entries))
 
 
