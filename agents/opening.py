@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from agents.assignments import Assignment, Document, Work
 from agents.context import PROMPT_VERSION, window_for
 from agents.messages import SYSTEM, MessageType, step_message
@@ -41,8 +43,11 @@ async def read_opening(
     request: AgentRun, store: Store, baseline: Baseline | None, commit: str | None, thread: str
 ) -> Reading:
     """The run's first input, and the message by which it was given."""
+    assignment, inbox = await asyncio.gather(
+        _assignment(request, store, baseline), store.inbox(request.project, request.agent)
+    )
     opening = Opening(
-        assignment=await _assignment(request, store, baseline),
+        assignment=assignment,
         commit=commit,
         prompt=PROMPT_VERSION,
         window=window_for(request.chain),
@@ -50,7 +55,7 @@ async def read_opening(
     )
     message = _given(request, thread)
     # The run has its assignment with this very step, so nothing of it is left unread.
-    known = [unread.id for unread in await store.inbox(request.project, request.agent) if _is_about(request, unread)]
+    known = [unread.id for unread in inbox if _is_about(request, unread)]
     return Reading(opening.model_dump(mode="json"), outbox=(message,), acknowledged=(message.id, *known))
 
 

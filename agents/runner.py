@@ -141,7 +141,7 @@ class _Run:
             return await self._finished(ending, steps, place)
 
     async def _steps(self, place: Workplace) -> Steps:
-        served = await self._deps.store.steps(self._thread)
+        served, _ = await asyncio.gather(self._deps.store.steps(self._thread), self._publish_card(AgentState.IDLE))
         return Steps(
             served,
             Wiring(
@@ -230,7 +230,6 @@ class _Run:
 
     async def _started(self, steps: Steps) -> None:
         lease = self._held.lease
-        await self._publish_card(AgentState.IDLE)
         body = RunStarted(
             thread=self._thread, role=self._request.role.value, agent=self._request.agent, epoch=lease.epoch,
             served=steps.totals.steps,
@@ -251,8 +250,7 @@ class _Run:
             thread=self._thread, outcome=outcome.kind.value, summary=outcome.summary, steps=outcome.steps,
             model_calls=outcome.model_calls, cost_usd=outcome.cost_usd, commit=outcome.commit,
         )  # fmt: skip
-        await self._record(body, self._held.lease)
-        await self._publish_card(STATES[ending.kind])
+        await asyncio.gather(self._record(body, self._held.lease), self._publish_card(STATES[ending.kind]))
         self._announcer.kept(outcome.artifact)
         self._announcer.state(STATES[ending.kind], ending.summary, outcome=ending.kind.value)
         self._log.info("run_finished", outcome=ending.kind.value, steps=totals.steps, calls=totals.model_calls)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.contracts import AgentActivities, PrepareTarget, ProjectOpened, TargetReport, WorkspaceActivities
-    from activities.contracts import OpenProject as OpenProjectRequest
+    from activities.contracts import AgentActivities
     from agents.runs import AgentOutcome, AgentRun
     from workflows import options
     from workflows.calls import perform
@@ -20,14 +19,3 @@ class OneRun:
     async def run(self, request: AgentRun) -> AgentOutcome:
         where = {**options.AGENT_RUN, "task_queue": workflow.info().task_queue}
         return await perform(AgentActivities.agent_run, request, where, "one run")  # pyright: ignore[reportArgumentType]
-
-
-@workflow.defn
-class OpenTarget:
-    """What a project does once before its tasks."""
-
-    @workflow.run
-    async def run(self, opening: OpenProjectRequest, target: PrepareTarget) -> tuple[ProjectOpened, TargetReport]:
-        opened = await perform(WorkspaceActivities.open_project, opening, options.TOOL, "open")
-        prepare = target.model_copy(update={"commit": opened.commit})
-        return opened, await perform(WorkspaceActivities.prepare_target, prepare, options.TOOL, "prepare")

@@ -23,9 +23,10 @@ from agents.assignments import PlannedTask, Work
 from agents.feed import feed_key
 from agents.runs import AgentRun
 from agents.target import GateKind
-from bench.rows.agent_workflow import OneRun, OpenTarget
+from bench.rows.agent_workflow import OneRun
 from bench.rows.serving import serve
 from bench.rows.syndic_models import CHAIN, LOOK, DirectModels, added_s, measure_steps, register_provider
+from bench.rows.target_workflow import OpenTarget
 from bench.rows.task import TEXT, TURNS
 from ledger.vocabulary import (
     Autonomy,
