@@ -43,9 +43,9 @@ ROWS = (
     Row("dbos", "DBOS on Postgres, a step an operation", "dbos_steps", requires=DBOS, kept=9),
     Row("raw", "raw Temporal: one activity, nothing kept", "temporal_peers", "raw", TEMPORAL, kept=10),
     Row("saver-activity", "the LangGraph graph in one activity, Postgres saver", "temporal_peers", "saver", TEMPORAL, kept=10),
-    Row("syndic-run", "Syndic agent run as one workflow", "syndic_rows", "run", kept=11),
-    Row("syndic-gateway", "Syndic agent run, model through LiteLLM", "syndic_rows", "gateway", kept=11),
-    Row("syndic-task", "Syndic AgentTask: workspace, gate, 4 judges", "syndic_rows", "task", kept=19, share=0.16, judged=True),
+    Row("syndic-run", "Syndic agent run as one workflow", "syndic", "run", kept=11),
+    Row("syndic-gateway", "Syndic agent run, model through LiteLLM", "syndic", "gateway", kept=11),
+    Row("syndic-task", "Syndic AgentTask: workspace, gate, 4 judges", "syndic", "task", kept=19, share=0.16, judged=True),
 )  # fmt: skip
 
 

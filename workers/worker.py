@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import socket
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from workers.client import connect
 from workers.dependencies import Dependencies, open_dependencies
+from workers.memory import settle_memory
 from workers.reconciler import reconciling
 from workers.registry import Served, served
 from workers.sandbox import new_workflow_runner
@@ -33,12 +33,6 @@ HEARTBEAT_EVERY = timedelta(seconds=1)
 """The default holds heartbeats back to 80 % of their time-out, and a cancellation is heard with a heartbeat's answer."""
 
 log = structlog.get_logger(__name__)
-
-
-def settle_memory() -> None:
-    """Once everything is imported: garbage collections need not look at half a million objects that stay for good."""
-    gc.collect()
-    gc.freeze()
 
 
 class WorkerProcess:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import statistics
 import subprocess
-import sys
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from decimal import Decimal
@@ -24,7 +23,6 @@ from agents.feed import feed_key
 from agents.runs import AgentRun
 from agents.target import GateKind
 from bench.rows.agent_workflow import OneRun
-from bench.rows.serving import serve
 from bench.rows.syndic_models import CHAIN, LOOK, DirectModels, added_s, measure_steps, register_provider
 from bench.rows.target_workflow import OpenTarget
 from bench.rows.task import TEXT, TURNS
@@ -42,11 +40,12 @@ from ledger.vocabulary import (
 from workers.client import connect
 from workers.dependencies import Dependencies, open_dependencies
 from workers.deployment import set_current_version
+from workers.memory import settle_memory
 from workers.registry import served
 from workers.sandbox import new_workflow_runner
 from workers.settings import load_settings
 from workers.stack.addresses import resolve
-from workers.worker import HEARTBEAT_EVERY, STICKY_QUEUE_S, settle_memory
+from workers.worker import HEARTBEAT_EVERY, STICKY_QUEUE_S
 from workflows import options
 from workflows.agent_task import AgentTask
 from workflows.briefs import gate_specs
@@ -197,7 +196,3 @@ def _repository(folder: Path) -> Path:
     for command in (("init", "-q", "-b", "main"), ("add", "-A"), (*identity, "commit", "-q", "-m", "start")):
         subprocess.run(["git", *command], cwd=folder, check=True)
     return folder
-
-
-if __name__ == "__main__":
-    serve(SyndicTask("task") if sys.argv[1] == "task" else SyndicRow(sys.argv[1]))

@@ -25,6 +25,9 @@ def worker(
     ] = None,
 ) -> None:
     """Run one worker process until it is interrupted; then it finishes what is in flight."""
+    from workers.memory import postpone_collections
+
+    postpone_collections()
     from workers.deployment import build_id as own_build_id
     from workers.deployment import deployment_version
     from workers.preflight import check_servers
