@@ -49,7 +49,7 @@ budget_usd: "5"
 #   - name: careful
 #     role: engineer
 #     low: Begin with a test. Keep a change below two hundred lines.
-# consensus: {kind: majority, quorum: 2, least_confidence: 50}
+# consensus: {{kind: majority, quorum: 2, least_confidence: 50}}
 
 # How to build the repository's own environment; detected from its files when absent.
 # setup:
