@@ -2,6 +2,7 @@
 
 Every row does the same task, five model turns and four tool steps, with a model that answers in its own process after a
 fixed time, on the same embedded Temporal, Postgres and Redis. Rows take turns; figures are medians over the rounds.
+Delivery of messages is measured afterwards, beside raw `redis-py` (`--bus`: nothing else).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from bench import bus
 from bench.measuring import Measured, Plan, measure
 from bench.peers import ROWS, interpreter
 from bench.report import aligned, as_json, markdown, table, targets, targets_table
@@ -25,11 +27,15 @@ from tests.support.running import running
 RESULTS = Path(__file__).parent / "results.md"
 QUICK = Plan(rounds=1, tasks=20, in_flight=10, alone=3)
 KILLS = 3
+QUICK_BUS_ROUNDS = 3
 
 
 def main() -> None:
     """Measure what was asked for, print it, and write `bench/results.md` where all of it was measured in full."""
     asked = _arguments()
+    if asked.bus:
+        _report_bus(_bus(asked.quick), asked)
+        return
     rows = [row for row in ROWS if not asked.rows or row.name in asked.rows]
     for row in rows:
         interpreter(row.requires)
@@ -43,7 +49,8 @@ def main() -> None:
             for log in Path(folder).glob("row-*.log"):
                 sys.stderr.write(f"--- {log.name}\n" + log.read_text(errors="replace")[-3000:])
             raise
-    _report(measured, {row.name: row.title for row in rows}, plan, kills, asked)
+    delivery = None if asked.rows else _bus(asked.quick)
+    _report(measured, {row.name: row.title for row in rows}, plan, kills, delivery, asked)
 
 
 def _arguments() -> argparse.Namespace:
@@ -54,6 +61,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tasks", type=int, help="of a group; the whole AgentTask does a part of them")
     parser.add_argument("--in-flight", type=int, dest="in_flight")
     parser.add_argument("--no-restart", action="store_true", help="do not kill workers")
+    parser.add_argument("--bus", action="store_true", help="only delivery of messages beside raw redis-py")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output instead of tables")
     return parser.parse_args()
 
@@ -65,7 +73,23 @@ def _kills(stack: Any, number: int, tasks: int) -> list[Restart]:
     return kills
 
 
-def _report(measured: Measured, titles: dict[str, str], plan: Plan, kills: list[Restart], asked: Any) -> None:
+def _bus(quick: bool) -> bus.Figures:
+    _say("delivery of messages")
+    return bus.measure(QUICK_BUS_ROUNDS if quick else bus.ROUNDS)
+
+
+def _report_bus(delivery: bus.Figures, asked: Any) -> None:
+    print(json.dumps(delivery.model_dump()) if asked.json else bus.report(delivery))
+
+
+def _report(
+    measured: Measured,
+    titles: dict[str, str],
+    plan: Plan,
+    kills: list[Restart],
+    delivery: bus.Figures | None,
+    asked: Any,
+) -> None:
     restart_s = statistics.median(kill.seconds for kill in kills) if kills else None
     found = targets(measured.samples, restart_s)
     facts = {
@@ -73,13 +97,15 @@ def _report(measured: Measured, titles: dict[str, str], plan: Plan, kills: list[
         "load_before_rounds": [round(load, 1) for load in measured.load], "restarts": [vars(kill) for kill in kills],
     }  # fmt: skip
     if asked.json:
-        print(json.dumps(as_json(measured.samples, found, facts)))
+        messages = {"bus": delivery.model_dump()} if delivery else {}
+        print(json.dumps({**as_json(measured.samples, found, facts), **messages}))
         return
     tables = table(measured.samples, titles), targets_table(found)
-    print("\n" + "\n\n".join(aligned(lines) for lines in tables))
+    messages = [bus.report(delivery)] if delivery else []
+    print("\n" + "\n\n".join([*(aligned(lines) for lines in tables), *messages]))
     if not asked.quick and not asked.rows:
         head = "# Results of the last `make bench`\n\nWritten by the run; what they mean is in `docs/benchmarks.md`."
-        RESULTS.write_text("\n\n".join([head, _words(facts), *map(markdown, tables)]) + "\n")
+        RESULTS.write_text("\n\n".join([head, _words(facts), *map(markdown, tables), *messages]) + "\n")
         _say(f"written to {RESULTS}")
 
 

@@ -278,6 +278,17 @@ def report(figures: Figures) -> str:
     )
 
 
+def measure(rounds: int = ROUNDS, messages: int = MESSAGES) -> Figures:
+    """Measure on servers of its own, which are gone afterwards."""
+    with (
+        TemporaryDirectory(prefix="bench-bus-") as folder,
+        running_redis(Path(folder)) as redis_url,
+        running_postgres() as dsn,
+        migrated_database(dsn) as database,
+    ):
+        return asyncio.run(bench(database.worker, redis_url, rounds, messages))
+
+
 def main() -> None:
     """Measure on servers of its own and print the table, or with `--json` one document."""
     parser = argparse.ArgumentParser(prog="python -m bench.bus", description=__doc__)
@@ -285,13 +296,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=MESSAGES)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    with (
-        TemporaryDirectory(prefix="bench-bus-") as folder,
-        running_redis(Path(folder)) as redis_url,
-        running_postgres() as dsn,
-        migrated_database(dsn) as database,
-    ):
-        figures = asyncio.run(bench(database.worker, redis_url, asked.rounds, asked.messages))
+    figures = measure(asked.rounds, asked.messages)
     print(json.dumps(figures.model_dump(), indent=2) if asked.json else report(figures))
 
 
