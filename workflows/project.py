@@ -10,9 +10,6 @@ from temporalio import workflow
 from temporalio.common import RawValue, VersioningBehavior
 from temporalio.exceptions import ActivityError, ChildWorkflowError, WorkflowAlreadyStartedError
 
-from activities.contracts import (
-    TargetReport,
-)
 from agents.assignments import Feedback, Plan, PlannedTask
 from ledger.vocabulary import (
     ApprovalKind,
@@ -22,10 +19,9 @@ from ledger.vocabulary import (
     Phase,
     sprint_workflow_id,
 )
-from workflows import briefs, messages, opening, options, team
+from workflows import briefs, carrying, messages, opening, options, team
 from workflows.closing import close
 from workflows.contracts import (
-    Carried,
     FeedbackNote,
     ProjectReport,
     ProjectSpec,
@@ -75,7 +71,7 @@ class Project(Intake):
         """`ProjectSpec -> ProjectReport`."""
         spec = self._begin(values)
         try:
-            state, summary = await self.supervise(self._work(), self._started(spec) + _limit(spec))
+            state, summary = await self.supervise(self._work(), self.started(spec) + _limit(spec))
         except TurnOver:
             await self._continue_as_new()
         except Ended as end:
@@ -100,7 +96,8 @@ class Project(Intake):
         self.open(project, project, f".{spec.carried.sprint}" if spec.carried else "")
         return spec
 
-    def _started(self, spec: ProjectSpec) -> datetime:
+    def started(self, spec: ProjectSpec) -> datetime:
+        """When the project's first run began: its time limit counts from there."""
         started = spec.carried.started_at if spec.carried else None
         return started or workflow.info().start_time
 
@@ -123,7 +120,7 @@ class Project(Intake):
 
     async def _work(self) -> tuple[Phase, str]:
         if self.spec.carried is not None:
-            self._resume_from(self.spec.carried)
+            carrying.unpack(self, self.spec.carried)
         else:
             await self._open()
             await self._make_plan()
@@ -150,9 +147,10 @@ class Project(Intake):
             self.warnings.append(f"programs of the repository ran without a sandbox: {target.sandbox}")
         models = opening.chains(self.spec.models, opened.models)
         limits = self.spec.time_limits.over(opened.limits)
-        self._stand_on(Ground(commit=opened.commit, base=opened.base, target=target, models=models, limits=limits))
+        self.stand_on(Ground(commit=opened.commit, base=opened.base, target=target, models=models, limits=limits))
 
-    def _stand_on(self, ground: Ground) -> None:
+    def stand_on(self, ground: Ground) -> None:
+        """Work from here on: what the project opened with, or what an earlier run of it carried over."""
         self.ground = ground
         self.crew.models, self.crew.limits, self.crew.roster = ground.models, ground.limits, team.roster(self.project)
         self.planning = Planning(self, self.crew, self.spec, ground)
@@ -286,59 +284,7 @@ class Project(Intake):
         """Children have ended; handlers are drained and entries written, then the history starts afresh."""
         await workflow.wait_condition(workflow.all_handlers_finished)
         await self.recorder.flush()
-        workflow.continue_as_new(args=[self.spec.model_copy(update={"carried": self._carried()})])
-
-    def _carried(self) -> Carried:
-        return Carried(
-            commit=self.ground.commit,
-            base=self.ground.base,
-            baseline=self.ground.target.baseline,
-            target=self.ground.target.model_dump(mode="json"),
-            models=self.ground.models,
-            head=self.milestones.head,
-            documents=self.planning.documents,
-            plan=self.plan.model_dump(mode="json"),
-            sprint=self.sprint_number or 0,
-            tasks=tuple(self.progress.reports),
-            merged=tuple(self.progress.merged),
-            held=tuple(self.milestones.held),
-            approvals=self.approvals_in_all,
-            repairs=self.plan_repairs,
-            refused=tuple(self.refused),
-            paused=self.paused,
-            autonomy=self.autonomy,
-            started_at=self._started(self.spec),
-            warnings=tuple(self.warnings),
-            model_calls=self.tally.model_calls,
-            cost_usd=self.tally.cost_usd,
-            tokens=self.tally.tokens,
-            budget_usd=self.budget_usd,
-            budget_tokens=self.budget_tokens,
-            feedback=self.said,
-            team=self.team,
-            limits=self.ground.limits,
-        )
-
-    def _resume_from(self, carried: Carried) -> None:
-        target = TargetReport.model_validate(carried.target)
-        self.progress = Progress(carried.tasks, carried.merged)
-        self._stand_on(
-            Ground(
-                commit=carried.commit, base=carried.base, target=target, models=carried.models, limits=carried.limits
-            )
-        )
-        self.opened = True
-        self.planning.documents = carried.documents
-        self.plan = Plan.model_validate(carried.plan)
-        self.sprint_number = carried.sprint
-        self.milestones.head, self.milestones.held = carried.head or carried.commit, list(carried.held)
-        self.warnings, self.said = list(carried.warnings), carried.feedback
-        self.approvals, self.repairs = carried.approvals, carried.repairs
-        self.refused = [*carried.refused, *self.refused]
-        self.paused, self.autonomy = carried.paused, carried.autonomy
-        self.budget_usd, self.budget_tokens = carried.budget_usd, carried.budget_tokens
-        self.team = carried.team
-        self.tally.add(carried.model_calls, carried.cost_usd, carried.tokens)
+        workflow.continue_as_new(args=[self.spec.model_copy(update={"carried": carrying.pack(self)})])
 
     @property
     def approvals_in_all(self) -> int:
