@@ -98,17 +98,25 @@ class TaskKind(StrEnum):
 
 
 class Mode(StrEnum):
-    """`dry_run`: nothing is merged, diffs are reported. `auto`: what passes is merged."""
+    """`dry_run`: nothing is merged, diffs are reported. `auto`: what passes is merged.
+
+    `strict`: as `auto`, with approval before each task and each merge, and every decision bound to a digest.
+    """
 
     DRY_RUN = "dry_run"
     AUTO = "auto"
+    STRICT = "strict"
 
 
 class Autonomy(StrEnum):
-    """`autonomous`: only budget and escalation ask. `milestone`: the plan and each sprint ask too."""
+    """`autonomous`: only budget and escalation ask. `milestone`: the plan and each sprint ask too.
+
+    `supervised`: every checkpoint asks.
+    """
 
     AUTONOMOUS = "autonomous"
     MILESTONE = "milestone"
+    SUPERVISED = "supervised"
 
 
 class Phase(StrEnum):
@@ -189,10 +197,38 @@ class OutcomeKind(StrEnum):
 
 
 class ApprovalKind(StrEnum):
+    """What a person is asked about."""
+
     PLAN = "plan"
+    ARCHITECTURE = "architecture"
+    TASK = "task"
+    """A task is about to start."""
+    TOOL = "tool"
+    """A tool call above the agent's tier."""
+    REVIEW = "review"
+    MERGE = "merge"
     MILESTONE = "milestone"
-    ESCALATION = "escalation"
     BUDGET = "budget"
+    ESCALATION = "escalation"
+    QUESTION = "question"
+
+
+class Risk(StrEnum):
+    """What is at stake with a decision."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class OnExpiry(StrEnum):
+    """What becomes of a request that nobody answered in time."""
+
+    REJECT = "reject"
+    ESCALATE = "escalate"
+    """Others are asked, with a new expiry."""
+    CONTINUE = "continue"
+    """The work goes on as if it had been approved; for low risk alone."""
 
 
 class Answer(StrEnum):

@@ -24,7 +24,8 @@ from ledger.vocabulary import Json, Phase, TaskState
 from workers import operations
 from workers.console import CommandError, whoami
 from workers.news import event_line, is_news, is_partial
-from workflows.contracts import ApprovalView, ProjectReport, StatusView, TaskView
+from workflows.approval_models import ApprovalView
+from workflows.contracts import ProjectReport, StatusView, TaskView
 
 if TYPE_CHECKING:
     from agents.feed import Feed

@@ -37,17 +37,8 @@ from ledger.vocabulary import (
     sprint_workflow_id,
 )
 from workers.console import CommandError
-from workflows.contracts import (
-    ApprovalsView,
-    ApprovalView,
-    BoardView,
-    Control,
-    Decision,
-    ProjectReport,
-    ProjectSpec,
-    StatusView,
-    TaskView,
-)
+from workflows.approval_models import ApprovalView, Decision
+from workflows.contracts import ApprovalsView, BoardView, Control, ProjectReport, ProjectSpec, StatusView, TaskView
 from workflows.options import WORKFLOW_QUEUE
 from workflows.visibility import INBOX_QUERY, PHASE, PROJECT, more_budget
 

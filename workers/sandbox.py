@@ -7,6 +7,7 @@ from typing import Final
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 PURE: Final = (
+    "approval_policy",
     "approvals",
     "briefs",
     "calls",
@@ -43,6 +44,7 @@ PASSTHROUGH: Final[dict[str, str]] = {
     "agents.runs": "input and result of `agent_run`",
     "agents.target": "gates and baselines in activity results",
     "activities.contracts": "the converter makes these classes, workflow code compares them",
+    "workflows.approval_models": "fields of query answers, and what the client sends",
     "workflows.contracts": "the client and the worker build specs and reports of these classes",
     **dict.fromkeys(
         (f"workflows.{name}" for name in PURE),

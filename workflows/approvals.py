@@ -11,10 +11,22 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from ledger.chain import digest
-from ledger.vocabulary import Answer, ApprovalKind, Exceeded, Json, Record
-from workflows.contracts import ApprovalView, Decision, DecisionEffect
+from ledger.vocabulary import Answer, ApprovalKind, Exceeded, Json, Record, Risk
+from workflows.approval_models import ApprovalView, Decision, DecisionEffect
 
 STATES = {Answer.APPROVE: "approved", Answer.REJECT: "rejected", Answer.REVISE: "revised"}
+
+
+RISKS = {
+    ApprovalKind.TASK: Risk.LOW,
+    ApprovalKind.QUESTION: Risk.LOW,
+    ApprovalKind.REVIEW: Risk.LOW,
+    ApprovalKind.TOOL: Risk.HIGH,
+    ApprovalKind.MERGE: Risk.HIGH,
+    ApprovalKind.MILESTONE: Risk.HIGH,
+    ApprovalKind.BUDGET: Risk.HIGH,
+}
+"""What is usually at stake; everything else is of medium risk."""
 
 
 class Ruling(Record):
@@ -65,6 +77,9 @@ class ApprovalBook:
         summary: str,
         on_approve: str,
         on_reject: str,
+        on_revise: str = "",
+        risk: Risk | None = None,
+        producers: tuple[str, ...] = (),
         now: datetime,
         ttl: timedelta,
     ) -> ApprovalView:
@@ -78,6 +93,9 @@ class ApprovalBook:
             summary=summary,
             on_approve=on_approve,
             on_reject=on_reject,
+            on_revise=on_revise,
+            risk=risk or RISKS.get(kind, Risk.MEDIUM),
+            producers=producers,
             workflow_id=self._workflow_id,
             requested_at=now,
             expires_at=now + ttl,

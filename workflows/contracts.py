@@ -17,7 +17,6 @@ from agents.runs import AgentRun, TimeLimits
 from agents.target import GateKind
 from agents.topology import TopologyName
 from ledger.vocabulary import (
-    Answer,
     ApprovalKind,
     ArtifactRef,
     Autonomy,
@@ -32,6 +31,8 @@ from ledger.vocabulary import (
     TaskKind,
     TaskState,
 )
+from workflows.approval_models import ApprovalView
+from workflows.approval_policy import Approver, KindPolicy
 
 
 class GateBrief(Brief):
@@ -146,6 +147,10 @@ class ProjectSpec(Brief):
     timeout_minutes: int = Field(default=24 * 60, ge=1)
     """Whole project; what is merged by then stays."""
     approval_timeout_minutes: int = Field(default=7 * 24 * 60, ge=1)
+    approvers: tuple[Approver, ...] = Field(default=(), max_length=50)
+    """Who may decide, with their public keys."""
+    approvals: dict[ApprovalKind, KindPolicy] = {}
+    """Kind of request -> its rules."""
     carried: Carried | None = None
 
 
@@ -175,6 +180,8 @@ class SprintSpec(Record):
     max_parallel: int
     max_steps: int
     approval_timeout_minutes: int
+    approvers: tuple[Approver, ...] = ()
+    approvals: dict[ApprovalKind, KindPolicy] = {}
     budget_usd: Money | None = None
     """The project's limit, shown when more money is asked for."""
     budget_tokens: int | None = None
@@ -217,6 +224,10 @@ class TaskSpec(Brief):
     """Agent ids of the team, of whom its topology says who may be asked."""
     max_steps: int = 60
     approval_timeout_minutes: int = 7 * 24 * 60
+    approvers: tuple[Approver, ...] = Field(default=(), max_length=50)
+    """Who may decide, with their public keys."""
+    approvals: dict[ApprovalKind, KindPolicy] = {}
+    """Kind of request -> its rules."""
     paused: bool = False
 
 
@@ -278,27 +289,6 @@ class ProjectReport(Record):
     branch: str | None
     commit: str | None = None
     warnings: tuple[str, ...] = ()
-
-
-class ApprovalView(Record):
-    """One request for a decision, as queries, memo and inbox show it."""
-
-    id: str
-    kind: ApprovalKind
-    digest: str
-    """SHA-256 of the canonical JSON of `subject`."""
-    subject: dict[str, Json]
-    summary: str
-    on_approve: str
-    on_reject: str
-    workflow_id: str
-    requested_at: datetime
-    expires_at: datetime
-    state: str = "open"
-    """`open`, `approved`, `rejected`, `revised` or `expired`."""
-    decided_by: str | None = None
-    """A claim: whoever can reach the namespace can sign with any name."""
-    comment: str = ""
 
 
 class RefusalView(Record):
@@ -375,31 +365,6 @@ class BoardView(Record):
 
     sprint: int | None
     tasks: tuple[TaskView, ...]
-
-
-class Decision(Brief):
-    """Payload of the signal `decide` and the update `decide_now`."""
-
-    approval: str
-    """Id of the request."""
-    decision: Answer
-    by: str = Field(min_length=1)
-    digest: str | None = None
-    """Refused when it is given and differs from the request's."""
-    comment: str = ""
-    id: str | None = None
-    """Makes the decision idempotent; a second decision with the same id is the first one again."""
-    budget_usd: Money | None = None
-    """For requests of kind budget: the new limit."""
-    budget_tokens: int | None = Field(default=None, gt=0)
-    """For requests of kind budget, also beside or instead of dollars: the new limit of tokens."""
-
-
-class DecisionEffect(Record):
-    """Answer of the update `decide_now`: exactly one of the two is set."""
-
-    effect: str | None = None
-    refusal: str | None = None
 
 
 class Control(Brief):

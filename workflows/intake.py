@@ -12,18 +12,9 @@ from temporalio.exceptions import FailureError
 from ledger.events import DecisionMade, MessageApplied
 from ledger.vocabulary import Brief, Standing
 from workflows import messages
+from workflows.approval_models import Decision, DecisionEffect
 from workflows.approvals import Ruling
-from workflows.contracts import (
-    ApprovalsView,
-    AutonomyChange,
-    BoardView,
-    Control,
-    Decision,
-    DecisionEffect,
-    FeedbackNote,
-    StatusView,
-    TeamSignal,
-)
+from workflows.contracts import ApprovalsView, AutonomyChange, BoardView, Control, FeedbackNote, StatusView, TeamSignal
 from workflows.lifecycle import ENDED, Lifecycle
 
 

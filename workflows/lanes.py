@@ -163,6 +163,8 @@ class Lanes:
             colleagues=self._roster(),
             max_steps=spec.max_steps,
             approval_timeout_minutes=spec.approval_timeout_minutes,
+            approvers=spec.approvers,
+            approvals=spec.approvals,
             paused=self._life.paused,
         )
 

@@ -21,18 +21,12 @@ from ledger.events import (
     MessageRefused,
     PhaseChanged,
 )
-from ledger.vocabulary import ApprovalKind, Autonomy, Brief, Json, Mode, Phase, Record, Standing
+from ledger.vocabulary import ApprovalKind, Autonomy, Brief, Json, Mode, Phase, Record, Risk, Standing
 from workflows import messages, options
+from workflows.approval_models import ApprovalView, Decision
 from workflows.approvals import ApprovalBook
 from workflows.calls import perform
-from workflows.contracts import (
-    ApprovalView,
-    Decision,
-    RefusalView,
-    StatusView,
-    TaskView,
-    WaitView,
-)
+from workflows.contracts import RefusalView, StatusView, TaskView, WaitView
 from workflows.recorder import Recorder
 from workflows.tally import Tally
 from workflows.visibility import Visibility, summary
@@ -193,15 +187,36 @@ class Lifecycle:
         await workflow.wait_condition(lambda: not self.paused)
 
     async def ask(
-        self, kind: ApprovalKind, subject: dict[str, Json], *, text: str, on_approve: str, on_reject: str
+        self,
+        kind: ApprovalKind,
+        subject: dict[str, Json],
+        *,
+        text: str,
+        on_approve: str,
+        on_reject: str,
+        on_revise: str = "",
+        risk: Risk | None = None,
+        producers: tuple[str, ...] = (),
     ) -> Decision | None:
-        """Ask a person and wait; None when nobody answered in time."""
+        """Ask a person and wait; None when nobody answered in time.
+
+        Args:
+            kind: whose rules in the brief apply.
+            subject: what is decided; its digest is what decisions are bound to.
+            text: the question in one line.
+            on_approve: what happens then; `on_reject` and `on_revise` likewise.
+            risk: None: as is usual for the kind.
+            producers: who proposed or produced it and may not answer: agent ids, `person:<name>`.
+        """
         view = self.book.request(
             kind,
             subject,
             summary=summary(text),
             on_approve=on_approve,
             on_reject=on_reject,
+            on_revise=on_revise,
+            risk=risk,
+            producers=producers,
             now=workflow.now(),
             ttl=self.approval_ttl,
         )

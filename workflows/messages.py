@@ -16,16 +16,8 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from ledger.vocabulary import Brief, Json, Record
-from workflows.contracts import (
-    Answered,
-    AutonomyChange,
-    Control,
-    Decision,
-    FeedbackNote,
-    Freed,
-    Question,
-    Wanted,
-)
+from workflows.approval_models import Decision
+from workflows.contracts import Answered, AutonomyChange, Control, FeedbackNote, Freed, Question, Wanted
 
 SIGNALS: dict[str, type[Brief]] = {
     "decide": Decision,

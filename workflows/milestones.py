@@ -6,7 +6,8 @@ from activities.contracts import Integrate, KeepDocument, RecordActivities, Work
 from agents.assignments import Feedback
 from ledger.vocabulary import Answer, ApprovalKind, ArtifactRef, Autonomy, Phase, project_branch
 from workflows import options
-from workflows.contracts import Decision, SprintReport
+from workflows.approval_models import Decision
+from workflows.contracts import SprintReport
 from workflows.lifecycle import Lifecycle
 from workflows.planning import Ended, Ground
 from workflows.progress import Progress

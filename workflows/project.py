@@ -255,6 +255,8 @@ class Project(Intake):
             max_parallel=spec.max_parallel,
             max_steps=spec.max_steps,
             approval_timeout_minutes=spec.approval_timeout_minutes,
+            approvers=spec.approvers,
+            approvals=spec.approvals,
             budget_usd=self.budget_usd,
             budget_tokens=self.budget_tokens,
             team=self.team,

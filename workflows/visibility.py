@@ -12,7 +12,8 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 
 from ledger.vocabulary import Answer, ApprovalKind, Exceeded, Json, dollars
-from workflows.contracts import ApprovalView, StatusView, TaskView, WaitView
+from workflows.approval_models import ApprovalView
+from workflows.contracts import StatusView, TaskView, WaitView
 
 PROJECT = SearchAttributeKey.for_keyword("SyndicProject")
 PHASE = SearchAttributeKey.for_keyword("SyndicPhase")

@@ -19,8 +19,9 @@ from workers import operations
 from workers.board import Lines, LiveBoard, Snapshot, closing_lines, open_view, render
 from workers.session import Session
 from workers.stack import Addresses
+from workflows.approval_models import ApprovalView, Decision
 from workflows.approvals import ApprovalBook
-from workflows.contracts import ApprovalView, Decision, ProjectReport, StatusView, TaskView
+from workflows.contracts import ProjectReport, StatusView, TaskView
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 ADDRESSES = Addresses(

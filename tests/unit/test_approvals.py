@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.vocabulary import Answer, ApprovalKind
+from workflows.approval_models import ApprovalView, Decision
 from workflows.approvals import ApprovalBook
-from workflows.contracts import ApprovalView, Decision
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 TTL = timedelta(hours=1)

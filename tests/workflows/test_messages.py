@@ -18,7 +18,8 @@ from temporalio.exceptions import ApplicationError
 from agents.assignments import Work
 from ledger.vocabulary import ApprovalKind, Phase, project_workflow_id
 from tests.workflows.world import World, eventually
-from workflows.contracts import DecisionEffect, ProjectReport
+from workflows.approval_models import DecisionEffect
+from workflows.contracts import ProjectReport
 from workflows.options import WORKFLOW_QUEUE
 from workflows.visibility import INBOX_QUERY
 

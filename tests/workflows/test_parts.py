@@ -19,8 +19,9 @@ from agents.topology import COUNCIL
 from ledger.vocabulary import Answer, ApprovalKind, Autonomy, Brief, Mode, Phase, Role, TaskKind, TaskState
 from tests.workflows.script import change, plan
 from workflows import briefs, messages, team
+from workflows.approval_models import Decision
 from workflows.approvals import ApprovalBook
-from workflows.contracts import Decision, GateBrief, ProjectSpec, SprintReport, StatusView, TaskReport
+from workflows.contracts import GateBrief, ProjectSpec, SprintReport, StatusView, TaskReport
 from workflows.council import Opinion, accepted, objections
 from workflows.progress import Progress
 from workflows.visibility import answering_command, details

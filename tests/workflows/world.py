@@ -22,7 +22,8 @@ from workers.deployment import set_current_version
 from workers.payloads import data_converter
 from workers.sandbox import new_workflow_runner
 from workflows.agent_task import AgentTask
-from workflows.contracts import ApprovalsView, ApprovalView, BoardView, ProjectReport, StatusView, TaskReport
+from workflows.approval_models import ApprovalView
+from workflows.contracts import ApprovalsView, BoardView, ProjectReport, StatusView, TaskReport
 from workflows.options import AGENTS_QUEUE, TOOLS_QUEUE, WORKFLOW_QUEUE
 from workflows.project import Project
 from workflows.sprint import Sprint

@@ -11,7 +11,7 @@ from ledger.vocabulary import Answer, ApprovalKind
 from workers import operations
 from workers.console import USAGE, CommandError, emit, run_work, say, show, whoami
 from workers.session import open_session
-from workflows.contracts import ApprovalView, Decision
+from workflows.approval_models import ApprovalView, Decision
 
 Request = Annotated[
     str, typer.Argument(help="Id of a request, or of a project that waits for one.", show_default=False)

@@ -23,7 +23,8 @@ from workers.demo.machinery import Machinery
 from workers.demo.proof import TASK_ROLES
 from workers.session import Session
 from workers.settings import plain_environment
-from workflows.contracts import ApprovalView, ProjectReport
+from workflows.approval_models import ApprovalView
+from workflows.contracts import ProjectReport
 
 if TYPE_CHECKING:
     from ledger.postgres import PostgresStore
