@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agents.runs import PendingCall
 from ledger.vocabulary import Exceeded
 
 MAX_TAIL = 2_000
@@ -94,6 +95,14 @@ class RunStoppedError(AgentError):
 
 class HaltedError(AgentError):
     """The standing of the project, the task or the agent forbids new steps."""
+
+
+class ConfirmationNeededError(AgentError):
+    """A person has to say whether a tool call may be made."""
+
+    def __init__(self, call: PendingCall) -> None:
+        super().__init__(f"wants to call {call.tool}: {call.why}")
+        self.call = call
 
 
 class OverBudgetError(AgentError):

@@ -95,6 +95,7 @@ class Policy:
         arguments: Mapping[str, Json],
         scope: tuple[str, ...],
         root: Path | None,
+        above_tier: bool = False,
     ) -> Decision:
         """Judge one tool call before it starts.
 
@@ -104,11 +105,12 @@ class Policy:
             arguments: As the model gave them, not yet validated.
             scope: Globs of the paths that the task may change.
             root: The worktree; None where the agent has none, and then every path is refused.
+            above_tier: Whether a person has lifted the role's limits for this call; everything else holds.
         """
         if isinstance(tool, str):
             return _deny("unknown-tool", f"there is no tool {_short(tool)}")
         refused = (
-            self._refuse_tool(role, tool)
+            (None if above_tier else self._refuse_tool(role, tool))
             or _refuse_size(arguments)
             or _refuse_paths(tool, arguments, scope, root)
             or self._refuse_program(tool, arguments)
@@ -139,6 +141,11 @@ class Policy:
             allowed = ", ".join(sorted(self.programs))
             return _deny("program", f"program {_short(argv[0])} is not allowed; allowed are {allowed}")
         return None
+
+
+def exceeds_tier(role: Role, tool: Tool) -> bool:
+    """Whether a tool needs more than the role's tier ceiling, whatever else keeps it from the role."""
+    return tool.tier > TIER_CEILING.get(role, Tier.OBSERVE)
 
 
 def _refuse_size(arguments: Mapping[str, Json]) -> Decision | None:

@@ -14,8 +14,9 @@ from structlog.contextvars import bound_contextvars
 from agents.announcing import Announcer, Beat
 from agents.blackboard import Blackboard
 from agents.cards import publish_card
+from agents.confirming import kept_whole
 from agents.context import PROMPT_VERSION, WITHOUT_BOARD, opening
-from agents.errors import HaltedError, OverBudgetError, RunStoppedError
+from agents.errors import ConfirmationNeededError, HaltedError, OverBudgetError, RunStoppedError
 from agents.feed import Feed
 from agents.graphs.registry import GraphFactory, graph_for
 from agents.inbox import Inbox
@@ -135,6 +136,9 @@ class _Run:
                 ending = Ending(kind=OutcomeKind.PAUSED, summary=str(error))
             except OverBudgetError as error:
                 ending = Ending(kind=OutcomeKind.OVER_BUDGET, summary=str(error), exceeded=error.exceeded)
+            except ConfirmationNeededError as error:
+                call = await kept_whole(error.call, self._deps.store)
+                ending = Ending(kind=OutcomeKind.NEEDS_HUMAN, summary=str(error), call=call)
             except Exception as error:
                 self._announcer.state(AgentState.ERROR, f"{type(error).__name__}: {error}")
                 raise
@@ -212,7 +216,8 @@ class _Run:
         return Blackboard(deps.store, request.project, request.task, self._thread, self._held.lease.epoch, deps.clock)
 
     def _offered(self, place: Workplace, prompt: str) -> dict[str, Tool]:
-        tools = tools_for(self._request.role, self._request.work, self._deps.tools)
+        request = self._request
+        tools = tools_for(request.role, request.work, self._deps.tools, above_tier=request.asks_above_tier)
         if prompt in WITHOUT_BOARD:
             tools = tuple(tool for tool in tools if tool.name not in TEAM_TOOLS)
         offered = {tool.name: tool for tool in tools if place.exists or tool.tier is Tier.OBSERVE}
@@ -245,6 +250,7 @@ class _Run:
             to_role=ending.to_role, questions=tuple(sorted(self._questions)),
             to_agent=ending.to_agent, commit=totals.commit or place.start, steps=totals.steps,
             model_calls=totals.model_calls, cost_usd=totals.cost_usd, tokens=totals.tokens, exceeded=ending.exceeded,
+            call=ending.call,
         )  # fmt: skip
         body = RunFinished(
             thread=self._thread, outcome=outcome.kind.value, summary=outcome.summary, steps=outcome.steps,

@@ -21,6 +21,32 @@ class TimeLimits(Record):
     """Waiting for a colleague."""
 
 
+class PendingCall(Record):
+    """A tool call that waits for a person's word."""
+
+    place: str
+    """The step that would make it, as `<thread>/<ordinal>/<sub>`."""
+    tool: str
+    tier: str
+    arguments: dict[str, Json] | None
+    """None where they are long; `document` holds them then."""
+    document: ArtifactRef | None = None
+    digest: str
+    """SHA-256 of the canonical JSON of tool and arguments, as the journal has it."""
+    why: str
+    """Why it waits."""
+
+
+class ToolRuling(Record):
+    """A person's word on one tool call; it holds at that place, for that digest, and so once."""
+
+    place: str
+    digest: str
+    allowed: bool
+    reason: str
+    """Who decided what; where the call is not allowed, the agent reads it as the tool's answer."""
+
+
 class AgentRun(Record):
     """Run one agent to its next outcome. The thread decides what is served from the journal."""
 
@@ -63,6 +89,12 @@ class AgentRun(Record):
     colleagues: tuple[str, ...] = ()
     """Agent ids that may be asked; without any the run is not offered the tool `ask`."""
     limits: TimeLimits = TimeLimits()
+    confirm: tuple[str, ...] = ()
+    """Tools of which a person confirms every call."""
+    asks_above_tier: bool = False
+    """Whether a person is asked about calls above the agent's tier; else they are refused."""
+    rulings: tuple[ToolRuling, ...] = ()
+    """What persons said about this thread's calls."""
 
 
 class AgentOutcome(Record):
@@ -80,6 +112,8 @@ class AgentOutcome(Record):
     question: str | None = None
     """What a person is asked (`needs_human`), or why it was refused."""
     question_id: str | None = None
+    call: PendingCall | None = None
+    """Of `needs_human`: the tool call that a person is asked about; it is made, or not, once they have decided."""
     to_role: Role | None = None
     to_agent: str | None = None
     """Who is asked (`needs_teammate`)."""

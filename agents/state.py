@@ -13,7 +13,7 @@ from agents.mailbox import Mailbox
 from agents.model_choice import Choices
 from agents.models import Models, ToolCall
 from agents.policy import Policy
-from agents.runs import AgentRun
+from agents.runs import AgentRun, PendingCall
 from agents.steps import Guard, Steps
 from agents.tools.base import Tool, ToolContext
 from ledger.store import NewEntry
@@ -31,6 +31,7 @@ class Ending(Record):
     to_role: Role | None = None
     to_agent: str | None = None
     exceeded: Exceeded | None = None
+    call: PendingCall | None = None
 
 
 class Closing(Record):

@@ -17,6 +17,7 @@ from langgraph.runtime import Runtime
 from pydantic import ValidationError
 
 from agents.assignments import Feedback, Work
+from agents.confirming import confirmed
 from agents.context import Chat, note
 from agents.errors import LostLeaseError, PathEscapeError
 from agents.graphs.checks import faults
@@ -114,13 +115,14 @@ async def _one(run: RunContext, ordinal: int, sub: int, call: ToolCall) -> ToolR
     tool = _find(run, call.name)
 
     def decide() -> Decision:
-        return run.policy.decide(
+        decision = run.policy.decide(
             role=run.request.role,
             tool=tool,
             arguments=arguments,
             scope=run.assignment.scope,
             root=run.tool_context.worktree.path if run.has_worktree else None,
         )
+        return decision if complaint else confirmed(run, (ordinal, sub), tool, arguments, decision)
 
     async def perform() -> Performed:
         assert isinstance(tool, Tool)  # policy allows no tool by name alone
