@@ -142,6 +142,24 @@ class Integrate(Record):
     title: str
     key: str
     """Idempotency key; stands in the ledger entry."""
+    prepare: bool = False
+    """True: make the merge and run the gates on it, and leave the branch where it stands."""
+    prepared: str | None = None
+    """The merge commit that was prepared before: this one is brought in, or none."""
+
+
+class Prepared(Record):
+    """A merge that passed its gates and waits for consent; its commit says what it is to the last byte."""
+
+    commit: str
+    tree: str
+    parent: str
+    """Where the branch stood."""
+    diff: ArtifactRef
+    """What would change on the branch."""
+    paths: tuple[str, ...] = ()
+    insertions: int = 0
+    deletions: int = 0
 
 
 class Integration(Record):
@@ -152,6 +170,10 @@ class Integration(Record):
     feedback: tuple[Feedback, ...] = ()
     ledger: str | None = None
     """The value of the commit's `Syndic-Ledger` trailer."""
+    prepared: Prepared | None = None
+    """Where a merge was only to be prepared and can be made."""
+    moved: bool = False
+    """The branch no longer stands where it stood when the merge was prepared."""
 
 
 class Deliver(Record):

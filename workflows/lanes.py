@@ -7,15 +7,16 @@ import asyncio
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ChildWorkflowError, WorkflowAlreadyStartedError, is_cancelled_exception
 
-from activities.contracts import Integrate, Integration, WorkspaceActivities
-from agents.assignments import PlannedTask
-from ledger.vocabulary import ArtifactRef, TaskState, sprint_branch, task_workflow_id
+from activities.contracts import Integrate, Integration
+from agents.assignments import Feedback, PlannedTask
+from ledger.vocabulary import ApprovalKind, ArtifactRef, TaskState, sprint_branch, task_workflow_id
 from workflows import messages, options, team
 from workflows.agent_task import AgentTask
 from workflows.assigning import Assigning
 from workflows.contracts import SprintSpec, TaskReport, TaskSpec
 from workflows.crew import cause_of
 from workflows.lifecycle import Lifecycle
+from workflows.merging import Unmerged, integrate
 from workflows.visibility import summary
 
 SEND_BACKS = 2
@@ -50,18 +51,20 @@ class Lanes:
     async def _through(self, spec: TaskSpec) -> TaskReport:
         """Worked on and merged, again where it does not fit."""
         earlier: list[TaskReport] = []
-        task = spec.task
+        task, misfits = spec.task, 0
         while True:
             report = await self._worked(spec)
+            back: tuple[Feedback, ...] = ()
             if report.state is TaskState.ACCEPTED and self._spec.merge:
-                report, merged = await self._merged(report, spec)
-            else:
-                merged = None
+                merged = await self._integrate(report, spec)
+                # What a person wants otherwise is no misfit; they may say so as often as they like.
+                misfits += isinstance(merged, Integration)
+                report, back = _merged(report, merged, misfits)
             earlier.append(report)
-            if merged is None or merged.merged or spec.generation > SEND_BACKS:
+            if not back:
                 self.reports[task.id] = summed(earlier)
                 return self.reports[task.id]
-            spec = self._again(spec, merged)
+            spec = self._again(spec, back)
 
     async def _worked(self, spec: TaskSpec) -> TaskReport:
         task = spec.task
@@ -87,24 +90,22 @@ class Lanes:
         self._life.tally.add(report.model_calls, report.cost_usd, report.tokens)
         return report
 
-    async def _merged(self, report: TaskReport, spec: TaskSpec) -> tuple[TaskReport, Integration | None]:
-        """The report after the merge, and what came of it; None where it could not even be tried."""
+    async def _integrate(self, report: TaskReport, spec: TaskSpec) -> Integration | Unmerged | str:
+        """What came of the merge; a text where it could not even be tried."""
         try:
             async with self._merging:
-                result = await self._integrate(report, spec)
+                result = await self._merge(report, spec)
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
-            return report.model_copy(update={"state": TaskState.FAILED, "summary": cause_of(error)}), None
-        if result.merged:
-            return report.model_copy(update={"state": TaskState.MERGED, "merge_commit": result.commit}), result
-        if spec.generation <= SEND_BACKS:
-            return report, result
-        reasons = "; ".join(item.text for item in result.feedback)
-        text = messages.bounded(f"could not be integrated after {spec.generation} attempts: {reasons}")
-        return report.model_copy(update={"state": TaskState.FAILED, "summary": text}), result
+            return cause_of(error)
+        merged = isinstance(result, Integration) and result.merged
+        if isinstance(result, Integration) and result.merged and result.commit is not None:
+            self.head = result.commit
+        self._life.remark(f"{spec.task.id}: {'merged' if merged else 'not merged'}")
+        return result
 
-    async def _integrate(self, report: TaskReport, spec: TaskSpec) -> Integration:
+    async def _merge(self, report: TaskReport, spec: TaskSpec) -> Integration | Unmerged:
         assert report.commit is not None
         await self._life.clearance()
         request = Integrate(
@@ -118,22 +119,19 @@ class Lanes:
             title=spec.task.title or spec.task.id,
             key=self._life.recorder.key(f"integrate-{spec.task.id}-{spec.generation}"),
         )
-        result = await self._life.call(
-            WorkspaceActivities.integrate, request, options.TOOL, f"merge {spec.task.id}: {spec.task.title}"
-        )
-        if result.merged and result.commit is not None:
-            self.head = result.commit
-        self._life.remark(f"{spec.task.id}: {'merged' if result.merged else 'not merged, sent back'}")
-        return result
+        what = f"{spec.task.id}: {spec.task.title}"
+        asks = self._life.asks(ApprovalKind.MERGE)
+        return await integrate(self._life, request, what, asks=asks, producers=(report.agent,))
 
-    def _again(self, spec: TaskSpec, merged: Integration) -> TaskSpec:
+    def _again(self, spec: TaskSpec, back: tuple[Feedback, ...]) -> TaskSpec:
         """The task once more, on the sprint's present head, with what was in the way."""
         return spec.model_copy(
             update={
                 "generation": spec.generation + 1,
-                "feedback": (*self._spec.feedback, *merged.feedback),
+                "feedback": (*self._spec.feedback, *back),
                 "base_commit": self.head,
                 "paused": self._life.paused,
+                "mode": self._life.mode,
                 "autonomy": self._life.autonomy,
                 "budget_usd": self._life.budget_usd,
                 "budget_tokens": self._life.budget_tokens,
@@ -153,7 +151,7 @@ class Lanes:
             documents=(*spec.documents, *self._documents_for(task)),
             feedback=spec.feedback,
             models=spec.models,
-            mode=spec.mode,
+            mode=self._life.mode,
             autonomy=self._life.autonomy,
             budget_usd=self._life.budget_usd,
             budget_tokens=self._life.budget_tokens,
@@ -196,6 +194,26 @@ class Lanes:
 def named_after(task: str, documents: tuple[ArtifactRef, ...]) -> list[ArtifactRef]:
     """Documents as others are given them: `<task>/<name>`."""
     return [ref.model_copy(update={"name": f"{task}/{ref.name}"}) for ref in documents]
+
+
+def _merged(
+    report: TaskReport, merged: Integration | Unmerged | str, misfits: int
+) -> tuple[TaskReport, tuple[Feedback, ...]]:
+    """The report after a merge that was tried, and with what the task goes back; nothing where it has ended."""
+    if isinstance(merged, str):
+        return report.model_copy(update={"state": TaskState.FAILED, "summary": merged}), ()
+    if isinstance(merged, Unmerged):
+        if merged.decision is not None and merged.revised:
+            by = merged.decision.by
+            return report, (Feedback(source=f"person:{by}", text=merged.decision.comment),)
+        return report.model_copy(update={"state": TaskState.FAILED, "summary": messages.bounded(merged.reason)}), ()
+    if merged.merged:
+        return report.model_copy(update={"state": TaskState.MERGED, "merge_commit": merged.commit}), ()
+    if misfits <= SEND_BACKS:
+        return report, merged.feedback or (Feedback(source="merge", text="it could not be merged"),)
+    reasons = "; ".join(item.text for item in merged.feedback)
+    text = messages.bounded(f"could not be integrated after {misfits} attempts: {reasons}")
+    return report.model_copy(update={"state": TaskState.FAILED, "summary": text}), ()
 
 
 def unworked(task: PlannedTask, sprint: int, state: TaskState, text: str) -> TaskReport:

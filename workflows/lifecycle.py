@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -22,8 +22,9 @@ from ledger.events import (
     PhaseChanged,
 )
 from ledger.vocabulary import ApprovalKind, Autonomy, Brief, Json, Mode, Phase, Record, Risk, Standing
-from workflows import messages, options
+from workflows import checkpoints, messages, options
 from workflows.approval_models import ApprovalView, Decision
+from workflows.approval_policy import KindPolicy
 from workflows.approvals import ApprovalBook
 from workflows.calls import perform
 from workflows.contracts import RefusalView, StatusView, TaskView, WaitView
@@ -66,6 +67,8 @@ class Lifecycle:
         self.budget_usd: Decimal | None = None
         self.budget_tokens: int | None = None
         self.approval_ttl = timedelta(days=7)
+        self.rules: Mapping[ApprovalKind, KindPolicy] = {}
+        """The brief's, by kind of request."""
         self.book = ApprovalBook(self.workflow_id)
         self.recorder = Recorder()
         self.tally = Tally()
@@ -185,6 +188,15 @@ class Lifecycle:
     async def clearance(self) -> None:
         """Wait while the workflow is paused."""
         await workflow.wait_condition(lambda: not self.paused)
+
+    def asks(self, kind: ApprovalKind) -> bool:
+        """Whether a person is asked about this kind of thing, as autonomy, mode and brief stand now."""
+        return checkpoints.asked(kind, self.autonomy, self.mode, self.wish(kind))
+
+    def wish(self, kind: ApprovalKind) -> bool | None:
+        """What the brief says about asking, whatever autonomy and mode are; None where it leaves it to them."""
+        rule = self.rules.get(kind)
+        return rule.ask if rule is not None else None
 
     async def ask(
         self,

@@ -93,6 +93,7 @@ class Project(Intake):
         self.mode, self.autonomy = spec.mode, spec.autonomy
         self.budget_usd, self.budget_tokens = spec.budget_usd, spec.budget_tokens
         self.approval_ttl = timedelta(minutes=spec.approval_timeout_minutes)
+        self.rules = spec.approvals
         self.open(project, project, f".{spec.carried.sprint}" if spec.carried else "")
         return spec
 
@@ -159,7 +160,7 @@ class Project(Intake):
     @property
     def _merges(self) -> bool:
         """Whether accepted changes are merged at all."""
-        return self.mode is Mode.AUTO and bool(self.ground.target.gates)
+        return self.mode is not Mode.DRY_RUN and bool(self.ground.target.gates)
 
     async def _make_plan(self) -> None:
         await self.planning.discover()

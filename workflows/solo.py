@@ -69,8 +69,8 @@ class Solo:
         )
 
     async def close(self, report: TaskReport) -> None:
-        """Deliver the task's branch in mode `auto`, then close; runs after a cancellation too."""
-        if report.state is TaskState.ACCEPTED and self._spec.mode is Mode.AUTO and report.branch is not None:
+        """Deliver the task's branch unless the run is dry, then close; runs after a cancellation too."""
+        if report.state is TaskState.ACCEPTED and self._life.mode is not Mode.DRY_RUN and report.branch is not None:
             await self._deliver(report.branch)
         state = {TaskState.CANCELLED: Phase.CANCELLED, TaskState.FAILED: Phase.FAILED, TaskState.REFUSED: Phase.FAILED}
         closing = CloseProject(
