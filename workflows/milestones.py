@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from activities.contracts import Integrate, KeepDocument, RecordActivities, WorkspaceActivities
+from activities.contracts import Integrate, KeepDocument, RecordActivities
 from agents.assignments import Feedback
-from ledger.vocabulary import Answer, ApprovalKind, ArtifactRef, Autonomy, Phase, project_branch
+from ledger.vocabulary import ApprovalKind, ArtifactRef, Phase, project_branch
 from workflows import options
-from workflows.approval_models import Decision
+from workflows.confirming import wish_of
 from workflows.contracts import SprintReport
 from workflows.lifecycle import Lifecycle
+from workflows.merging import Unmerged, integrate
 from workflows.planning import Ended, Ground
 from workflows.progress import Progress
 
@@ -41,16 +42,13 @@ class Milestones:
         self.documents = report.documents
         if report.commit == self.head:
             return ()
-        if self._life.autonomy is Autonomy.MILESTONE:
+        if self._life.asks(ApprovalKind.MILESTONE):
             wish = await self._ask(report)
         else:
             wish = None if report.passed else Feedback(source="review", text=report.summary)
         if wish is not None:
-            self.head = report.commit
-            self.held.append(report.sprint)
-            return (wish,)
-        await self._merge(report)
-        return ()
+            return self._hold(report, wish)
+        return await self._merge(report)
 
     async def _ask(self, report: SprintReport) -> Feedback | None:
         self._life.enter(Phase.APPROVAL, f"sprint {report.sprint}: {report.summary}")
@@ -65,10 +63,12 @@ class Milestones:
             text=f"sprint {report.sprint} {'passed' if report.passed else 'DID NOT PASS'}: {report.summary}",
             on_approve=f"the sprint is merged into {project_branch(self._life.project)}",
             on_reject="the project ends; what was merged before stays",
+            on_revise="the next sprint builds on it, with your words",
+            producers=tuple(sorted({task.agent for task in report.tasks if task.agent})),
         )
         return wish_of(decision, f"sprint {report.sprint}")
 
-    async def _merge(self, report: SprintReport) -> None:
+    async def _merge(self, report: SprintReport) -> tuple[Feedback, ...]:
         self._life.enter(Phase.INTEGRATION, f"sprint {report.sprint}")
         request = Integrate(
             project=self._life.project,
@@ -81,9 +81,11 @@ class Milestones:
             title=f"Sprint {report.sprint}",
             key=self._life.recorder.key(f"integrate-sprint-{report.sprint}"),
         )
-        merged = await self._life.call(
-            WorkspaceActivities.integrate, request, options.TOOL, f"merge sprint {report.sprint}"
-        )
+        asks = self._life.asks(ApprovalKind.MERGE) and not self._life.asks(ApprovalKind.MILESTONE)
+        producers = tuple(sorted({task.agent for task in report.tasks if task.agent}))
+        merged = await integrate(self._life, request, f"sprint {report.sprint}", asks=asks, producers=producers)
+        if isinstance(merged, Unmerged):
+            return self._hold(report, wish_of(merged.decision, f"the merge of sprint {report.sprint}"))
         if not merged.merged or merged.commit is None:
             reasons = "; ".join(item.text for item in merged.feedback)
             raise Ended(f"sprint {report.sprint} could not be merged: {reasons}")
@@ -91,19 +93,10 @@ class Milestones:
         self._progress.merge([*self.held, report.sprint])
         self.held = []
         self._life.remark(f"sprint {report.sprint} merged")
+        return ()
 
-
-def wish_of(decision: Decision | None, what: str) -> Feedback | None:
-    """What a person wants changed; None where they approve.
-
-    Raises:
-        Ended: they rejected it, or nobody decided in time.
-    """
-    if decision is None:
-        raise Ended(f"nobody decided about {what} in time")
-    if decision.decision is Answer.REJECT:
-        reason = f": {decision.comment}" if decision.comment else ""
-        raise Ended(f"{what} was rejected by {decision.by}{reason}")
-    if decision.decision is Answer.APPROVE:
-        return None
-    return Feedback(source=f"person:{decision.by}", text=decision.comment)
+    def _hold(self, report: SprintReport, wish: Feedback | None) -> tuple[Feedback, ...]:
+        """Leave a sprint off the project's branch for now; the next one builds on it."""
+        self.head = report.commit
+        self.held.append(report.sprint)
+        return () if wish is None else (wish,)

@@ -65,18 +65,20 @@ class Planning:
         self._spec = spec
         self._ground = ground
         self.documents: tuple[ArtifactRef, ...] = ()
+        self.requirements: Requirements
+        self.survey: Report
         self.repairs = 0
         self._plans = 0
 
-    async def discover(self) -> None:
-        """Requirements and survey, side by side.
+    async def discover(self, feedback: tuple[Feedback, ...] = ()) -> None:
+        """Requirements and survey, side by side; `feedback` is what a person wants looked into again.
 
         Raises:
             Ended: the goal cannot be served.
         """
-        owner = self._consult(Work.REQUIREMENTS, Role.PRODUCT_OWNER, "requirements", Requirements)
-        analyst = self._consult(Work.SURVEY, Role.ANALYST, "survey", Report)
-        (_, requirements), (_, survey) = await together(owner, analyst)
+        owner = self._consult(Work.REQUIREMENTS, Role.PRODUCT_OWNER, "requirements", Requirements, feedback=feedback)
+        analyst = self._consult(Work.SURVEY, Role.ANALYST, "survey", Report, feedback=feedback)
+        (self.requirements, requirements), (self.survey, survey) = await together(owner, analyst)
         self.documents = (*_named(requirements, "requirements"), *_named(survey, "survey"))
 
     async def plan(self, feedback: tuple[Feedback, ...] = ()) -> Plan:

@@ -13,14 +13,14 @@ from temporalio.exceptions import ActivityError, ChildWorkflowError, WorkflowAlr
 from agents.assignments import Feedback, Plan, PlannedTask
 from ledger.vocabulary import (
     ApprovalKind,
-    Autonomy,
-    Json,
     Mode,
     Phase,
+    Role,
     sprint_workflow_id,
 )
-from workflows import briefs, carrying, messages, opening, options, team
+from workflows import briefs, carrying, checkpoints, messages, opening, options, team
 from workflows.closing import close
+from workflows.confirming import NO_GATES, Confirming
 from workflows.contracts import (
     FeedbackNote,
     ProjectReport,
@@ -32,12 +32,10 @@ from workflows.contracts import (
 from workflows.crew import Crew, cause_of
 from workflows.intake import Intake
 from workflows.lifecycle import Stopped, to_the_end
-from workflows.milestones import Milestones, wish_of
+from workflows.milestones import Milestones
 from workflows.planning import Ended, Ground, Planning
 from workflows.progress import Progress
 from workflows.sprint import Sprint
-
-NO_GATES = "no gate can judge a change here: accepted changes stay on their branches, nothing is merged"
 
 
 class TurnOver(Exception):
@@ -51,6 +49,7 @@ class Project(Intake):
     spec: ProjectSpec
     ground: Ground
     planning: Planning
+    confirming: Confirming
     milestones: Milestones
 
     def __init__(self) -> None:
@@ -155,6 +154,7 @@ class Project(Intake):
         self.ground = ground
         self.crew.models, self.crew.limits, self.crew.roster = ground.models, ground.limits, team.roster(self.project)
         self.planning = Planning(self, self.crew, self.spec, ground)
+        self.confirming = Confirming(self, self.spec, ground, self.planning)
         self.milestones = Milestones(self, ground, self.progress)
 
     @property
@@ -164,43 +164,27 @@ class Project(Intake):
 
     async def _make_plan(self) -> None:
         await self.planning.discover()
+        while self.asks(ApprovalKind.ARCHITECTURE):
+            wish = await self.confirming.architecture()
+            if wish is None:
+                break
+            self.enter(Phase.DISCOVERY, "looking again")
+            await self.planning.discover((wish, *self._take_said()))
         self.enter(Phase.ARCHITECTURE)
         if self.fixed is not None:
-            self.plan = await self.planning.adopt(self.fixed)
+            self.plan, producer = await self.planning.adopt(self.fixed), None
         else:
-            self.plan = await self.planning.plan(self._take_said())
-        while self.plan.sprints and self.autonomy is Autonomy.MILESTONE:
-            wish = await self._approve_plan()
+            self.plan, producer = await self.planning.plan(self._take_said()), Role.ARCHITECT
+        while self.plan.sprints and self.asks(ApprovalKind.PLAN):
+            wish = await self.confirming.plan(self.plan, self.warnings, producer)
             if wish is None:
                 return
             self.enter(Phase.ARCHITECTURE, "revising the plan")
-            self.plan = await self.planning.plan((wish, *self._take_said()))
+            self.plan, producer = await self.planning.plan((wish, *self._take_said())), Role.ARCHITECT
 
     def _take_said(self) -> tuple[Feedback, ...]:
         said, self.said = self.said, ()
         return said
-
-    async def _approve_plan(self) -> Feedback | None:
-        """Ask for the plan; what to plan again for, or None when it is approved."""
-        plan = self.plan
-        self.enter(Phase.APPROVAL, plan.summary)
-        subject: dict[str, Json] = {
-            "goal": self.spec.goal,
-            "plan": plan.model_dump(mode="json"),
-            "commit": self.ground.commit,
-            "mode": self.mode.value,
-            "warnings": list(self.warnings),
-        }
-        tasks = sum(len(sprint.tasks) for sprint in plan.sprints)
-        warning = f" ({NO_GATES})" if NO_GATES in self.warnings else ""
-        decision = await self.ask(
-            ApprovalKind.PLAN,
-            subject,
-            text=f"{len(plan.sprints)} sprints, {tasks} tasks: {plan.summary}{warning}",
-            on_approve="the first sprint starts",
-            on_reject="the project ends, nothing is changed",
-        )
-        return wish_of(decision, "the plan")
 
     # Sprints.
 
@@ -277,9 +261,22 @@ class Project(Intake):
             self.plan = self.plan.model_copy(update={"sprints": ()})
             return
         self.enter(Phase.ARCHITECTURE, "planning what is left")
-        self.plan = await self.planning.replan(
-            left, sprints_left, self.progress.succeeded, self.milestones.documents, (*wishes, *self._take_said())
-        )
+        while True:
+            self.plan = await self.planning.replan(
+                left, sprints_left, self.progress.succeeded, self.milestones.documents, (*wishes, *self._take_said())
+            )
+            if not self.plan.sprints or not self._asks_again:
+                return
+            wish = await self.confirming.plan(self.plan, self.warnings, Role.PROJECT_MANAGER)
+            if wish is None:
+                return
+            self.enter(Phase.ARCHITECTURE, "revising the plan")
+            wishes = (wish,)
+
+    @property
+    def _asks_again(self) -> bool:
+        """Whether plans made between sprints are asked about too."""
+        return checkpoints.replans_asked(self.autonomy, self.mode, self.wish(ApprovalKind.PLAN))
 
     # Long lives.
 
