@@ -41,6 +41,7 @@ from workflows.intake import Intake
 from workflows.lifecycle import Stopped, to_the_end, together
 from workflows.repair import Ladder, Level
 from workflows.solo import Solo, check_task_spec
+from workflows.starting import consent
 
 HANDOVERS = 3
 """How often one task may change hands by the agents' own wish."""
@@ -172,6 +173,10 @@ class AgentTask(Intake):
         if self.spec.repository is not None:
             self.spec = await Solo(self, self.spec).open()
             self._meet_the_team(self.spec)
+        start = await consent(self, self.spec, self.agent)
+        if start.refusal is not None:
+            return await self._finish(TaskState.SKIPPED, start.refusal)
+        self.said = (*self.said, *start.words)
         opening = self._open_workspace(restart=self.spec.generation > 1)
         budget = OpenBudget(scope=self.subject, limit_usd=None)
         await together(
@@ -187,7 +192,10 @@ class AgentTask(Intake):
                 continue
             self.result = await assessor.assess(run, outcome)
             if self.result.state is not None:
-                return await self._finish(self.result.state, outcome.summary)
+                return await self._finish(self.result.state, self.result.reason or outcome.summary)
+            if self.result.sent_back:
+                self.failure = self.result.failure
+                continue
             if not await self._repair(self.result.failure, gave_up=_gave_up(outcome)):
                 return await self._finish(TaskState.FAILED, _words(self.failure))
 

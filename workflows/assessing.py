@@ -8,9 +8,10 @@ from activities.contracts import GateReport, RunGates, WorkspaceActivities
 from agents.assignments import Feedback, Report, WorkResult
 from agents.runs import AgentOutcome, AgentRun
 from agents.topology import TOPOLOGIES
-from ledger.vocabulary import ArtifactRef, OutcomeKind, Phase, Record, Role, TaskKind, TaskState
-from workflows import council, messages, options, team
+from ledger.vocabulary import Answer, ApprovalKind, ArtifactRef, OutcomeKind, Phase, Record, Role, TaskKind, TaskState
+from workflows import council, messages, options, second_look, team
 from workflows.contracts import TaskSpec
+from workflows.council import Opinion
 from workflows.crew import Crew
 from workflows.lifecycle import Lifecycle
 from workflows.review import Review
@@ -25,6 +26,10 @@ class Assessment(Record):
     """What the attempt produced: its result, the diff, the gates' results."""
     commit: str | None = None
     changed_paths: tuple[str, ...] = ()
+    reason: str = ""
+    """In a person's words, where one decided."""
+    sent_back: bool = False
+    """A person wants it otherwise: the same agent goes on, and nothing has failed."""
 
 
 class Assessor:
@@ -95,8 +100,17 @@ class Assessor:
             told, TOPOLOGIES[self._life.team.topology].council, f"{self._spec.generation}.{run.attempt}"
         )
         if council.accepted(opinions):
-            return earned
+            return await self._looked_at(told, earned, opinions) if self._life.asks(ApprovalKind.REVIEW) else earned
         return earned.model_copy(update={"state": None, "failure": council.objections(opinions)})
+
+    async def _looked_at(self, run: AgentRun, earned: Assessment, opinions: list[Opinion]) -> Assessment:
+        decision = await second_look.review(self._life, run, earned.commit, earned.documents, opinions)
+        if (reason := second_look.refusal(decision)) is not None:
+            return earned.model_copy(update={"state": TaskState.FAILED, "reason": reason})
+        if decision is not None and decision.decision is Answer.REVISE:
+            back = {"state": None, "sent_back": True, "failure": second_look.wishes(decision)}
+            return earned.model_copy(update=back)
+        return earned
 
 
 def _failed(reason: str) -> Assessment:
