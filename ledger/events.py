@@ -5,6 +5,7 @@ A body never changes its meaning; a new need is a new optional field or a new ki
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar
 
@@ -64,32 +65,102 @@ class PlanProposed(Event):
     tasks: int
 
 
+class ApproversNamed(Event):
+    """The rules by which a project's decisions count: who may decide, with their public keys."""
+
+    kind = "approvers_named"
+    workflow_id: str
+    approvers: tuple[dict[str, Json], ...]
+    """`name`, `key` (public JWK), `key_id` (its thumbprint) and `kinds` of each."""
+    rules: dict[str, dict[str, Json]] = {}
+    """Kind of request -> its rules, as the brief has them."""
+
+
 class ApprovalRequested(Event):
     kind = "approval_requested"
+    added = frozenset({"risk", "expires_at", "terms"})
     workflow_id: str
     approval: str
     approval_kind: str
     digest: str
     summary: str
+    risk: str | None = None
+    expires_at: datetime | None = None
+    terms: dict[str, Json] | None = None
+    """Who may answer, and how, where rules apply."""
+
+
+class ApprovalReminded(Event):
+    """Nobody has answered yet."""
+
+    kind = "approval_reminded"
+    workflow_id: str
+    approval: str
+    approval_kind: str
+    number: int
+    expires_at: datetime
+
+
+class ApprovalEscalated(Event):
+    """Nobody answered in time, and others are asked."""
+
+    kind = "approval_escalated"
+    workflow_id: str
+    approval: str
+    approval_kind: str
+    who: tuple[str, ...]
+    expires_at: datetime
 
 
 class DecisionMade(Event):
     kind = "decision_made"
+    added = frozenset({"decision_id", "key_id", "signature", "state"})
     workflow_id: str
     approval: str
     approval_kind: str
     decision: str
     claimed_by: str
+    """A claim unless `key_id` is given."""
     digest: str
     comment: str = ""
     channel: str = "signal"
+    decision_id: str | None = None
+    key_id: str | None = None
+    """The approver's key that verified it."""
+    signature: str | None = None
+    """Compact JWS over everything that acts."""
+    state: str | None = None
+    """Of the request afterwards, where it is still open: more must agree."""
+
+
+class DecisionRepeated(Event):
+    """A decision came again under the same id; it acted the first time, or was refused then, and does nothing now."""
+
+    kind = "decision_repeated"
+    workflow_id: str
+    decision_id: str
+    claimed_by: str
+    channel: str = "signal"
+
+
+class DecisionConsumed(Event):
+    """The work that a decision unblocked has been scheduled."""
+
+    kind = "decision_consumed"
+    workflow_id: str
+    approval: str
+    by: str
+    work: str
 
 
 class ApprovalExpired(Event):
     kind = "approval_expired"
+    added = frozenset({"outcome"})
     workflow_id: str
     approval: str
     approval_kind: str
+    outcome: str | None = None
+    """`continue` where the rules let the work go on, `withdrawn` where it ended; absent: it counts as rejected."""
 
 
 class MessageRefused(Event):
@@ -411,6 +482,76 @@ class StateTimedOut(Event):
     state: str
     limit_s: int
     what: str
+
+
+class PlanEdited(Event):
+    """A person changed the tasks of a plan that is not confirmed, or of a running sprint."""
+
+    kind = "plan_edited"
+    workflow_id: str
+    sprint: int
+    """0: of the whole plan, before it is confirmed."""
+    do: str
+    task: str
+    claimed_by: str
+    text: str
+    before: str
+    """Digest of the tasks as they were; `digest` as they are."""
+    digest: str
+
+
+class PlanConfirmed(Event):
+    """From here on the plan is frozen: only the tasks of running sprints can be edited."""
+
+    kind = "plan_confirmed"
+    digest: str
+    summary: str
+    by: str
+    """As claimed; empty where nobody is asked."""
+
+
+class HookRun(Event):
+    """A command of the target's people, before or after a plan is confirmed."""
+
+    kind = "hook_run"
+    when: str
+    name: str
+    argv: tuple[str, ...]
+    passed: bool
+    blocking: bool
+    words: str
+    """The end of what it said."""
+
+
+class RunRewound(Event):
+    """A run goes on from an earlier step of another one, as a lineage of its own."""
+
+    kind = "run_rewound"
+    source: str
+    target: str
+    step: int
+    """The first step that is done again."""
+    sprint: int
+    task: str
+    commit: str | None = None
+    """Where the worktree goes on; absent where no step before changed files."""
+    claimed_by: str
+
+
+class TaskGivenUp(Event):
+    """Nobody goes on with a task: its leases are taken, its calls settled, its worktrees removed, its branch put aside."""
+
+    kind = "task_given_up"
+    sprint: int
+    task: str
+    branch: str
+    commit: str | None = None
+    """Where the branch stood, where it held anything of its own."""
+    kept: str | None = None
+    """The reference that keeps this commit."""
+    in_doubt: int = 0
+    by: str
+    reason: str = ""
 
 
 class Note(Event):

@@ -20,6 +20,7 @@ from ledger.vocabulary import Json
 from workers.errors import WorkersError
 from workflows.briefs import check_models, fixed_plan, gate_specs
 from workflows.contracts import ProjectSpec, TaskBrief
+from workflows.entitlement import Entitlement
 
 BRIEF_SUFFIXES = (".json", ".yaml", ".yml")
 _ID_LENGTH = 40
@@ -87,6 +88,7 @@ def parse_spec(content: dict[str, Json]) -> ProjectSpec:
         if faults := check_team(dict(spec.prompts), spec.profiles):
             raise ValueError("\n".join(faults))
         gate_specs(spec.gates)
+        Entitlement(spec.approvers, spec.approvals)
         fixed_plan(spec)
     except ValueError as error:
         raise BriefError(str(error)) from None

@@ -103,7 +103,10 @@ class AgentTask(Intake):
             spec.project,
             task_scope(spec.project, spec.sprint, spec.task.id),
             f".g{spec.generation}" if spec.generation > 1 else "",
+            spec,
         )
+        if spec.repository is not None:
+            self.desk.announce()
         self.refresh()
         return spec
 

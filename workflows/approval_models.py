@@ -18,6 +18,8 @@ class Vote(Record):
     key: str | None = None
     """Id of the key that signed it; None: `by` is a claim."""
     comment: str = ""
+    budget_usd: Money | None = None
+    budget_tokens: int | None = None
 
     @property
     def verified(self) -> bool:
@@ -74,9 +76,9 @@ class Answering(Brief):
     """What a decision about one request and one about all of a kind have in common."""
 
     decision: Answer
-    by: str = Field(min_length=1)
-    comment: str = ""
-    id: str | None = None
+    by: str = Field(min_length=1, max_length=200)
+    comment: str = Field(default="", max_length=20_000)
+    id: str | None = Field(default=None, max_length=200)
     """Makes the decision idempotent; a second decision with the same id is the first one again."""
     budget_usd: Money | None = None
     """For requests of kind budget: the new limit."""
@@ -91,7 +93,7 @@ class Decision(Answering):
     """Id of the request."""
     digest: str | None = None
     """Refused when it is given and differs from the request's."""
-    signature: str | None = None
+    signature: str | None = Field(default=None, max_length=100_000)
     """Compact JWS (Ed25519) over everything that acts."""
 
     @property

@@ -298,6 +298,9 @@ class RefusalView(Record):
     message: str
     reason: str
     sender: str | None = None
+    """A claim."""
+    approval: str | None = None
+    """The request that it was about, where there is one."""
 
 
 class WaitView(Record):

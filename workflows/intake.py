@@ -9,13 +9,15 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
 
-from ledger.events import DecisionMade, MessageApplied
+from ledger.events import MessageApplied
 from ledger.vocabulary import Brief, Standing
 from workflows import messages
-from workflows.approval_models import Decision, DecisionEffect
-from workflows.approvals import Ruling
+from workflows.approval_models import BatchDecision, Decision, DecisionEffect
 from workflows.contracts import ApprovalsView, AutonomyChange, BoardView, Control, FeedbackNote, StatusView, TeamSignal
 from workflows.lifecycle import ENDED, Lifecycle
+
+UPDATES_RECORDED = "updates-are-recorded"
+"""Before, an update stood in the ledger with the next thing that was written."""
 
 
 class Intake(Lifecycle):
@@ -42,8 +44,8 @@ class Intake(Lifecycle):
         try:
             if isinstance(message, messages.Refusal):
                 self.refuse(name, message.reason, message.sender)
-            elif isinstance(message, Decision):
-                self._decide(message, "signal")
+            elif isinstance(message, Decision | BatchDecision):
+                self.desk.decide(message, "signal")
             elif isinstance(message, TeamSignal):
                 if (reason := self.take_from_team(message)) is not None:
                     self.refuse(name, reason, None)
@@ -58,13 +60,15 @@ class Intake(Lifecycle):
     async def on_update(self, name: str, values: Sequence[RawValue]) -> DecisionEffect:
         """The update `decide_now`: like the signal `decide`, with an answer."""
         message = messages.parse_update(name, values)
-        if isinstance(message, Decision):
-            answer = self._decide(message, "update")
+        if isinstance(message, Decision | BatchDecision):
+            answer = self.desk.decide(message, "update")
         else:
-            reason = message.reason if isinstance(message, messages.Refusal) else "not an update"
-            self.refuse(name, reason, None)
-            answer = DecisionEffect(refusal=reason)
+            refusal = message if isinstance(message, messages.Refusal) else messages.Refusal(reason="not an update")
+            self.refuse(name, refusal.reason, refusal.sender)
+            answer = DecisionEffect(refusal=refusal.reason)
         self.refresh()
+        if workflow.patched(UPDATES_RECORDED):
+            await self._put_down(name)
         return answer
 
     @workflow.query(name="status")
@@ -83,30 +87,6 @@ class Intake(Lifecycle):
         return BoardView(sprint=self.sprint_number, tasks=self.tasks())
 
     # Applying messages.
-
-    def _decide(self, decision: Decision, channel: str) -> DecisionEffect:
-        ruling = self.book.decide(decision, workflow.now())
-        if ruling.first:
-            self._record_ruling(decision, ruling, channel)
-        return ruling.answer
-
-    def _record_ruling(self, decision: Decision, ruling: Ruling, channel: str) -> None:
-        view = ruling.approval
-        if view is None or ruling.answer.refusal is not None:
-            name = "decide" if channel == "signal" else "decide_now"
-            self.refuse(name, messages.bounded(ruling.answer.refusal or ""), decision.by)
-            return
-        event = DecisionMade(
-            workflow_id=self.workflow_id,
-            approval=view.id,
-            approval_kind=view.kind.value,
-            decision=decision.decision.value,
-            claimed_by=decision.by,
-            digest=view.digest,
-            comment=decision.comment,
-            channel=channel,
-        )
-        self.note(event, f"{view.id} {view.state} by {decision.by} (claimed)")
 
     async def _apply(self, name: str, message: Brief) -> None:
         if not self.project or self.phase in ENDED:
@@ -146,6 +126,12 @@ class Intake(Lifecycle):
         self.paused = False
         await self.tell_children("resume", control)
         return None
+
+    async def _put_down(self, name: str) -> None:
+        try:
+            await self.recorder.flush()
+        except FailureError as error:
+            self.refuse(name, messages.bounded(str(error)), None)
 
     async def _settle(self) -> None:
         self.refresh()

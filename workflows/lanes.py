@@ -77,6 +77,7 @@ class Lanes:
                 static_summary=summary(f"{task.kind.value} {task.id}: {task.title}"),
                 **options.CHILD,
             )
+            self._life.desk.began(f"task {task.id}")
             self._life.children[task.id] = child
             report = await child
         except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:

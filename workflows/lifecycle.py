@@ -14,20 +14,16 @@ from temporalio.workflow import ActivityConfig, ChildWorkflowHandle
 
 from activities.contracts import ChangeStanding, RecordActivities
 from agents.profiles import TeamPlan
-from ledger.events import (
-    ApprovalExpired,
-    ApprovalRequested,
-    Event,
-    MessageRefused,
-    PhaseChanged,
-)
+from ledger.events import Event, MessageRefused, PhaseChanged
 from ledger.vocabulary import ApprovalKind, Autonomy, Brief, Json, Mode, Phase, Record, Risk, Standing
 from workflows import checkpoints, messages, options
-from workflows.approval_models import ApprovalView, Decision
+from workflows.approval_models import Decision
 from workflows.approval_policy import KindPolicy
 from workflows.approvals import ApprovalBook
+from workflows.asking import Desk
 from workflows.calls import perform
 from workflows.contracts import RefusalView, StatusView, TaskView, WaitView
+from workflows.entitlement import Entitlement, Rules
 from workflows.recorder import Recorder
 from workflows.tally import Tally
 from workflows.visibility import Visibility, summary
@@ -69,7 +65,7 @@ class Lifecycle:
         self.approval_ttl = timedelta(days=7)
         self.rules: Mapping[ApprovalKind, KindPolicy] = {}
         """The brief's, by kind of request."""
-        self.book = ApprovalBook(self.workflow_id)
+        self.desk = Desk(self)
         self.recorder = Recorder()
         self.tally = Tally()
         self.children: dict[str, ChildWorkflowHandle[Any, Any]] = {}
@@ -80,6 +76,16 @@ class Lifecycle:
         self.waits: dict[str, WaitView] = {}
         """Question -> who waits for whom."""
         self._visibility = Visibility()
+
+    @property
+    def book(self) -> ApprovalBook:
+        """Requests and decisions of this run."""
+        return self.desk.book
+
+    @property
+    def policy(self) -> Entitlement:
+        """Who may decide, and the brief's rules for each kind of request."""
+        return self.desk.book.entitlement
 
     # What is shown.
 
@@ -113,18 +119,22 @@ class Lifecycle:
 
     # What happened.
 
-    def open(self, project: str, subject: str, chapter: str = "") -> None:
+    def open(self, project: str, subject: str, chapter: str = "", rules: Rules | None = None) -> None:
         """Name what this workflow is about; must come before anything is recorded.
 
         Args:
             project: the project's id.
             subject: budget scope and standing, such as `<project>/s1/<task>`.
             chapter: tells runs under one workflow id apart.
+            rules: who may decide, and how.
+
+        Raises:
+            InvalidBriefError: the rules demand what nobody can give.
         """
         self.project = project
         self.subject = subject
         self.recorder.open(project, chapter)
-        self.book = ApprovalBook(self.workflow_id, f"{subject.replace('/', '.')}{chapter}.")
+        self.desk.open(f"{subject.replace('/', '.')}{chapter}.", messages.entitlement_of(rules))
 
     def enter(self, phase: Phase, detail: str = "") -> None:
         """Go to another phase, on the record."""
@@ -152,13 +162,15 @@ class Lifecycle:
                 self.notices.append(notice)
                 self.remark(notice)
 
-    def refuse(self, name: str, reason: str, sender: str | None) -> None:
-        """Put a message that is not applied on the record."""
+    def refuse(self, name: str, reason: str, sender: str | None, approval: str | None = None) -> None:
+        """Put a message that is not applied on the record; `approval` names the request that it was about."""
         name = messages.bounded(name, messages.NAME_LIMIT)
-        view = RefusalView(at=workflow.now(), message=name, reason=reason, sender=sender)
+        sender = sender and messages.bounded(sender, messages.NAME_LIMIT)
+        view = RefusalView(at=workflow.now(), message=name, reason=reason, sender=sender, approval=approval)
         self.refused = [*self.refused, view][-REFUSALS_KEPT:]
         event = MessageRefused(workflow_id=self.workflow_id, message=name, reason=reason, sender=sender)
-        self.note(event, f"refused {name}: {reason}")
+        data: dict[str, Json] = {"message": name, "sender": sender, "approval": approval}
+        self.note(event, f"refused {name}: {reason}", {"type": "refused", "text": f"{name}: {reason}", "data": data})
 
     def refresh(self) -> None:
         """Publish the present state where people look."""
@@ -176,6 +188,7 @@ class Lifecycle:
     ) -> Result:
         """Run an activity with its summary; nothing is begun, and no result used, once the workflow stops."""
         self.check()
+        self.desk.began(text)
         result = await perform(activity, request, config, text)
         self.check()
         return result
@@ -231,24 +244,9 @@ class Lifecycle:
             producers=producers,
             now=workflow.now(),
             ttl=self.approval_ttl,
+            strict=self.desk.strict,
         )
-        self.note(_requested(view), f"asks for {view.id}: {view.summary}")
-        self.refresh()
-        await self.recorder.flush()
-        try:
-            await workflow.wait_condition(
-                lambda: self.book.settled(view.id),
-                timeout=view.expires_at - workflow.now(),
-                timeout_summary=f"{view.id} expires",
-            )
-        except TimeoutError:
-            self.book.expire(view.id)
-            expired = ApprovalExpired(workflow_id=self.workflow_id, approval=view.id, approval_kind=kind.value)
-            self.note(expired, f"{view.id} expired")
-        self.check()
-        self.refresh()
-        await self.recorder.flush()
-        return self.book.decision(view.id)
+        return await self.desk.answer(view)
 
     async def supervise(self, work: Coroutine[Any, Any, T], deadline: datetime | None = None) -> T:
         """Run `work` to its end, or stop it in order on cancellation or at the deadline.
@@ -273,7 +271,7 @@ class Lifecycle:
 
     async def finish(self, phase: Phase, detail: str) -> None:
         """The last thing a workflow does: nobody is awaited any more, everything is written down."""
-        self.book.withdraw()
+        self.desk.close(f"the end: {phase.value}")
         self.paused = False
         self.enter(phase, detail)
         await self.recorder.flush()
@@ -335,13 +333,3 @@ async def _alarm(deadline: datetime | None) -> None:
         await workflow.wait_condition(lambda: False)
         return
     await workflow.sleep(max(deadline - workflow.now(), timedelta(milliseconds=1)), summary="time limit of the project")
-
-
-def _requested(view: ApprovalView) -> ApprovalRequested:
-    return ApprovalRequested(
-        workflow_id=view.workflow_id,
-        approval=view.id,
-        approval_kind=view.kind.value,
-        digest=view.digest,
-        summary=view.summary,
-    )

@@ -16,8 +16,9 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from ledger.vocabulary import Brief, Json, Record
-from workflows.approval_models import Decision
+from workflows.approval_models import BatchDecision, Decision
 from workflows.contracts import Answered, AutonomyChange, Control, FeedbackNote, Freed, Question, Wanted
+from workflows.entitlement import Entitlement, PolicyError, Rules
 
 SIGNALS: dict[str, type[Brief]] = {
     "decide": Decision,
@@ -92,6 +93,20 @@ def parse_start(values: Sequence[object], model: type[Model]) -> Model:
         raise InvalidBriefError(f"{model.__name__}: {faults(error)}") from None
 
 
+def entitlement_of(rules: Rules | None) -> Entitlement:
+    """Who may decide by a spec.
+
+    Raises:
+        InvalidBriefError: a key cannot be used, or the rules demand what nobody can give.
+    """
+    if rules is None:
+        return Entitlement()
+    try:
+        return Entitlement(rules.approvers, rules.approvals)
+    except PolicyError as error:
+        raise InvalidBriefError(f"{type(rules).__name__}: {error}") from None
+
+
 def unknown_fields(value: object, path: str, model: type[BaseModel]) -> list[str]:
     """Names under `path` of a raw start input that `model` does not have, for parts that a person may have written."""
     content = _json(value)
@@ -137,8 +152,12 @@ def _parse(name: str, values: Sequence[object], known: dict[str, type[Brief]], w
     content = _json(values[0])
     if isinstance(content, Refusal):
         return content
+    if model is Decision and isinstance(content, dict) and "all_of" in content:
+        model = BatchDecision
     try:
         return model.model_validate_json(json.dumps(content))
+    except RecursionError:
+        return Refusal(reason="nested too deeply")
     except ValidationError as error:
         return Refusal(reason=faults(error), sender=_sender(content))
 

@@ -93,7 +93,9 @@ class Project(Intake):
         self.budget_usd, self.budget_tokens = spec.budget_usd, spec.budget_tokens
         self.approval_ttl = timedelta(minutes=spec.approval_timeout_minutes)
         self.rules = spec.approvals
-        self.open(project, project, f".{spec.carried.sprint}" if spec.carried else "")
+        self.open(project, project, f".{spec.carried.sprint}" if spec.carried else "", spec)
+        if spec.carried is None:
+            self.desk.announce()
         return spec
 
     def started(self, spec: ProjectSpec) -> datetime:
@@ -208,6 +210,7 @@ class Project(Intake):
             static_summary=f"sprint {spec.sprint}: {spec.sprint_goal}"[:120],
             **options.CHILD,
         )
+        self.desk.began(f"sprint {spec.sprint}")
         self.children["sprint"] = child
         try:
             report = await child

@@ -44,7 +44,7 @@ class Recorder:
 
     def note(self, event: Event, feed: dict[str, Json] | None = None) -> None:
         """Put an event on the ledger with the next flush, and on the live feed where `feed` is given."""
-        body = event.model_dump(mode="json")
+        body = event.body()
         key = f"{self.key(event.kind)}:{digest(body)[:8]}"
         self._entries.append(NewEntry(project=self._project, key=key, kind=event.kind, body=body))
         if feed is not None:

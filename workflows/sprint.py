@@ -111,7 +111,7 @@ class Sprint(Intake):
         self.crew.roster = team.roster(spec.project, map(self._at_work, spec.tasks))
         self.lanes = Lanes(self, spec, self.assigning)
         self.states = {task.id: TaskState.WAITING for task in spec.tasks}
-        self.open(spec.project, sprint_scope(spec.project, spec.sprint))
+        self.open(spec.project, sprint_scope(spec.project, spec.sprint), rules=spec)
         self.enter(Phase.WORKING, spec.sprint_goal)
         return spec
 

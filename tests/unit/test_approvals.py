@@ -85,10 +85,19 @@ def test_a_decision_counts_once(book: ApprovalBook) -> None:
 def test_the_same_decision_id_is_the_first_one_again_also_when_it_was_refused(book: ApprovalBook) -> None:
     view = opened(book)
     refused = book.decide(decided(view, digest="0" * 64, id="d"), NOW)
-    again = book.decide(decided(view, id="d"), NOW)
+    again = book.decide(decided(view, digest="0" * 64, id="d"), NOW)
     assert again.answer == refused.answer
     assert not again.first
     assert book.open == (view,)
+
+
+def test_a_decision_id_is_not_taken_twice_for_different_decisions(book: ApprovalBook) -> None:
+    view = opened(book)
+    assert not book.decide(decided(view, digest="0" * 64, id="d"), NOW).accepted
+    other = book.decide(decided(view, id="d"), NOW)
+    assert "was used for another decision" in (other.answer.refusal or "")
+    assert other.first
+    assert book.decide(decided(view, id="e"), NOW).accepted
 
 
 def test_a_late_decision_is_refused(book: ApprovalBook) -> None:
