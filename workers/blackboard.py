@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ledger.teamwork import AgentFacts, Board, BoardEntry, Card, Question, Section
 from ledger.vocabulary import Json
+from workers.console import plain
 
 
 def document(board: Board, cards: Sequence[Card], facts: Sequence[AgentFacts]) -> dict[str, Json]:
@@ -87,8 +88,3 @@ def _team(cards: Sequence[Card], facts: Sequence[AgentFacts]) -> Table:
         )
         table.add_row(*(Text(plain(str(cell))) for cell in cells))
     return table
-
-
-def plain(text: str) -> str:
-    """Without what a terminal would obey."""
-    return "".join(char if char.isprintable() or char == "\n" else "�" for char in text)

@@ -23,8 +23,9 @@ from agents.finishing import pause
 from ledger.vocabulary import Json, Phase, TaskState
 from workers import operations
 from workers.console import CommandError, whoami
+from workers.inbox import inbox
 from workers.news import event_line, is_news, is_partial
-from workflows.approval_models import ApprovalView
+from workflows.answering import Waiting
 from workflows.contracts import ProjectReport, StatusView, TaskView
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Snapshot:
     project: str
     status: StatusView | None = None
     tasks: tuple[TaskView, ...] = ()
-    requests: tuple[ApprovalView, ...] = ()
+    requests: tuple[Waiting, ...] = ()
     events: tuple[dict[str, Json], ...] = ()
     """What the feed brought since the snapshot before, oldest first."""
     notice: str = ""
@@ -88,7 +89,7 @@ class Watcher:
         try:
             status = await operations.status(client, self.project, ANSWER_WITHIN)
             tasks = await operations.board(client, self.project, status.sprint, ANSWER_WITHIN)
-            requests = () if now.report else tuple(await operations.inbox(client, self.project, ANSWER_WITHIN))
+            requests = () if now.report else tuple(await inbox(client, self.project, within=ANSWER_WITHIN))
             troubles = () if now.report else await operations.troubles(client, self.project, status, tasks)
             now = replace(now, status=status, tasks=tasks, requests=requests, notice="; ".join(troubles))
         except (CommandError, RPCError) as error:
@@ -145,8 +146,8 @@ class Lines:
             if is_news(event) and (line := event_line(event)):
                 yield f"agent      {line}"
         for request in snapshot.requests:
-            if self._is_new(f"request {request.id}", request.state):
-                yield f"approval   {request.id} ({request.kind.value}): {request.summary}"
+            if self._is_new(f"request {request.id}", request.digest):
+                yield f"approval   {request.id} ({request.kind}): {request.summary}"
                 yield f"           {answer_line(self._session, request)}"
         if self._is_new("notice", snapshot.notice) and snapshot.notice:
             yield f"notice     {snapshot.notice}"
@@ -267,16 +268,16 @@ def _tasks(tasks: tuple[TaskView, ...]) -> Table:
     return table
 
 
-def _request(session: Session, request: ApprovalView) -> Panel:
+def _request(session: Session, request: Waiting) -> Panel:
     body = Text.assemble(
         f"{request.summary}\n",
         (f"syndic approve {request.id}\n", "bold"),
         (answer_line(session, request), "green"),
     )
-    return Panel(body, title=f"waits for you: {request.kind.value} {request.id}", border_style="yellow")
+    return Panel(body, title=f"waits for you: {request.kind} {request.id}", border_style="yellow")
 
 
-def answer_line(session: Session, request: ApprovalView) -> str:
+def answer_line(session: Session, request: Waiting) -> str:
     """The `temporal` command line that approves a request."""
     return operations.quoted(operations.decide_command(session.addresses, request, whoami()))
 

@@ -48,6 +48,11 @@ def say(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def plain(text: str) -> str:
+    """Text of strangers without what a terminal would obey, and without signs that turn the direction of reading."""
+    return "".join(char if char.isprintable() or char == "\n" else "�" for char in text)
+
+
 def give_up(error: object, code: int = FAILED) -> NoReturn:
     """End with one clear text on stderr."""
     say(f"error: {error}")

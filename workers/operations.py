@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeVar
@@ -26,21 +26,21 @@ from temporalio.common import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from agents.finishing import pause
 from ledger.vocabulary import (
     Answer,
     Money,
     Record,
     TaskState,
     dollars,
+    parse_workflow_id,
     project_workflow_id,
     sprint_workflow_id,
 )
 from workers.console import CommandError
-from workflows.approval_models import ApprovalView, Decision
-from workflows.contracts import ApprovalsView, BoardView, Control, ProjectReport, ProjectSpec, StatusView, TaskView
+from workflows.answering import Waiting, answer_payload
+from workflows.contracts import BoardView, Control, ProjectReport, ProjectSpec, StatusView, TaskView
 from workflows.options import WORKFLOW_QUEUE
-from workflows.visibility import INBOX_QUERY, PHASE, PROJECT, more_budget
+from workflows.visibility import PHASE, PROJECT
 
 if TYPE_CHECKING:
     from workers.stack import Addresses
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 PROJECT_TYPE = "Project"
 ANSWER_WITHIN = timedelta(seconds=10)
 """How long a workflow may take to answer a query; without a worker the server would wait three times as long."""
-CONFIRM_SECONDS = 10.0
-POLL_SECONDS = 0.2
 
 V = TypeVar("V", bound=BaseModel)
 
@@ -76,13 +74,16 @@ def temporal_command(addresses: Addresses, *arguments: str) -> list[str]:
     return ["temporal", *arguments[:cut], *where, *arguments[cut:]]
 
 
-def decide_command(addresses: Addresses, approval: ApprovalView, by: str, answer: Answer = Answer.APPROVE) -> list[str]:
+def decide_command(addresses: Addresses, request: Waiting, by: str, answer: Answer = Answer.APPROVE) -> list[str]:
     """The exact command line that answers a request; one for more budget grants twice the present limit."""
-    more = more_budget(approval) if answer is Answer.APPROVE else {}
-    content = {"approval": approval.id, "decision": answer, "by": by, "digest": approval.digest, **more}
-    payload = Decision.model_validate(content).model_dump_json(exclude_none=True, exclude_defaults=True)
-    signal = ("--workflow-id", approval.workflow_id, "--name", "decide", "--input", payload)
+    payload = answer_payload(request, answer, by)
+    signal = ("--workflow-id", request.workflow_id, "--name", "decide", "--input", payload)
     return temporal_command(addresses, "workflow", "signal", *signal)
+
+
+def project_of_workflow(workflow: str) -> str:
+    """The project of a workflow's id; other ids as they are."""
+    return parse_workflow_id(workflow).get("project", workflow)
 
 
 def quoted(command: Sequence[str]) -> str:
@@ -134,31 +135,22 @@ async def projects(client: Client, limit: int = 200) -> list[ProjectLine]:
 
 async def status(client: Client, project: str, within: timedelta = ANSWER_WITHIN) -> StatusView:
     """How a project stands."""
-    return await _ask(client, project_workflow_id(project), "status", StatusView, within)
+    return await ask(client, project_workflow_id(project), "status", StatusView, within)
 
 
 async def board(
     client: Client, project: str, sprint: int | None, within: timedelta = ANSWER_WITHIN
 ) -> tuple[TaskView, ...]:
     """The tasks of a project; those of the sprint at work as the sprint itself sees them."""
-    whole = await _ask(client, project_workflow_id(project), "board", BoardView, within)
+    whole = await ask(client, project_workflow_id(project), "board", BoardView, within)
     tasks = {task.id: task for task in whole.tasks}
     if sprint is not None:
         try:
-            own = await _ask(client, sprint_workflow_id(project, sprint), "board", BoardView, within)
+            own = await ask(client, sprint_workflow_id(project, sprint), "board", BoardView, within)
         except CommandError:
             return tuple(tasks.values())  # the sprint's workflow is not there yet
         tasks |= {task.id: task for task in own.tasks}
     return tuple(tasks.values())
-
-
-async def inbox(client: Client, project: str | None = None, within: timedelta = ANSWER_WITHIN) -> list[ApprovalView]:
-    """Open requests of all running workflows, oldest first: one listing, then one query each."""
-    query = INBOX_QUERY if project is None else f'{INBOX_QUERY} AND SyndicProject="{project}"'
-    waiting = [run.id async for run in client.list_workflows(query)]
-    views = await asyncio.gather(*(_ask(client, workflow, "approvals", ApprovalsView, within) for workflow in waiting))
-    requests = {request.id: request for view in views for request in view.open}
-    return sorted(requests.values(), key=lambda request: request.requested_at)
 
 
 async def troubles(client: Client, project: str, view: StatusView, tasks: Sequence[TaskView]) -> tuple[str, ...]:
@@ -182,50 +174,13 @@ async def _troubles(client: Client, workflow: str) -> list[str]:
     ]
 
 
-async def find_request(client: Client, name: str) -> ApprovalView:
-    """The open request with that id, or the only open one of a project.
-
-    Raises:
-        CommandError: None or several match.
-    """
-    waiting = await inbox(client)
-    matches = [request for request in waiting if request.id == name]
-    matches = matches or [request for request in waiting if _project_of(request.workflow_id) == name]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        ids = ", ".join(f"{request.id} ({request.kind})" for request in matches)
-        raise CommandError(f"project {name} waits for {len(matches)} decisions; name one of {ids}")
-    ids = ", ".join(request.id for request in waiting) or "none"
-    raise CommandError(f"nothing called {name!r} waits for a decision; open requests: {ids}")
-
-
-async def decide(client: Client, request: ApprovalView, decision: Decision) -> ApprovalView:
-    """Send the signal `decide` and see what became of it.
-
-    Raises:
-        CommandError: The decision was refused, with the recorded reason, or had no effect within ten seconds.
-    """
-    handle = client.get_workflow_handle(request.workflow_id)
-    before = await _ask(client, request.workflow_id, "approvals", ApprovalsView)
-    await handle.signal("decide", decision)
-    async for view in _polled(client, request.workflow_id):
-        if decided := next((item for item in view.decided if item.id == request.id), None):
-            return decided
-        if refused := [item for item in view.refused if item not in before.refused and item.message == "decide"]:
-            raise CommandError(f"the decision was refused: {refused[-1].reason}")
-    raise CommandError(
-        f"the decision was sent, and {request.workflow_id} has not acted on it yet; is a worker running?"
-    )
-
-
 async def control(client: Client, project: str, name: str, by: str, reason: str) -> None:
     """Send `pause` or `resume`."""
     handle = client.get_workflow_handle(project_workflow_id(project))
     try:
         await handle.signal(name, Control(by=by, reason=reason))
     except RPCError as error:
-        raise await _explain(client, project, error) from None
+        raise await explain(client, project, error) from None
 
 
 async def cancel(client: Client, project: str) -> None:
@@ -233,7 +188,7 @@ async def cancel(client: Client, project: str) -> None:
     try:
         await client.get_workflow_handle(project_workflow_id(project)).cancel()
     except RPCError as error:
-        raise await _explain(client, project, error) from None
+        raise await explain(client, project, error) from None
 
 
 async def outcome(client: Client, project: str) -> ProjectReport | None:
@@ -250,32 +205,40 @@ async def outcome(client: Client, project: str) -> ProjectReport | None:
             return None
         return await handle.result()
     except RPCError as error:
-        raise await _explain(client, project, error) from None
+        raise await explain(client, project, error) from None
     except WorkflowFailureError as error:
-        raise CommandError(f"project {project} ended: {_root_cause(error)}") from None
+        raise CommandError(f"project {project} ended: {root_cause(error)}") from None
 
 
-async def _ask(client: Client, workflow: str, query: str, answer: type[V], within: timedelta = ANSWER_WITHIN) -> V:
-    handle = client.get_workflow_handle(workflow)
+async def ask(
+    client: Client,
+    workflow: str,
+    query: str,
+    answer: type[V],
+    within: timedelta = ANSWER_WITHIN,
+    run: str | None = None,
+) -> V:
+    """What a workflow answers to a query; `run` names one of its runs, otherwise the latest is asked.
+
+    Raises:
+        CommandError: There is no such workflow, or no worker answers.
+    """
+    handle = client.get_workflow_handle(workflow, run_id=run)
     try:
         return await handle.query(query, result_type=answer, rpc_timeout=within)
     except RPCError as error:
-        raise await _explain(client, _project_of(workflow), error) from None
+        raise await explain(client, project_of_workflow(workflow), error) from None
     except WorkflowQueryFailedError as error:
         # A worker that is out of breath fails a query (TMPRL1101); the next one may be answered.
-        raise CommandError(f"project {_project_of(workflow)} gave no answer: {error.message}; ask again") from None
+        raise CommandError(
+            f"project {project_of_workflow(workflow)} gave no answer: {error.message}; ask again"
+        ) from None
 
 
-async def _polled(client: Client, workflow: str) -> AsyncIterator[ApprovalsView]:
-    deadline = asyncio.get_running_loop().time() + CONFIRM_SECONDS
-    while asyncio.get_running_loop().time() < deadline:
-        yield await _ask(client, workflow, "approvals", ApprovalsView)
-        await pause(POLL_SECONDS)
-
-
-async def _explain(client: Client, project: str, error: RPCError) -> CommandError:
+async def explain(client: Client, project: str, error: RPCError) -> CommandError:
+    """What a person can do about an error of Temporal's."""
     if error.status == RPCStatusCode.NOT_FOUND:
-        return await _unknown(client, project, error)
+        return await unknown(client, project, error.message)
     if error.status in (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
         return CommandError(
             f"no worker answers for project {project}; start one with `syndic worker` ({error.message})"
@@ -283,20 +246,18 @@ async def _explain(client: Client, project: str, error: RPCError) -> CommandErro
     return CommandError(f"Temporal answered: {error.message}")
 
 
-async def _unknown(client: Client, project: str, error: RPCError) -> CommandError:
+async def unknown(client: Client, project: str, reason: str) -> CommandError:
+    """What to tell a person who named a project that is not at work."""
     known = [line.project for line in await projects(client)]
     if project in known:
-        return CommandError(f"project {project} has ended ({error.message}); see `syndic status {project}`")
+        return CommandError(f"project {project} has ended ({reason}); see `syndic status {project}`")
     near = get_close_matches(project, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known projects: {', '.join(known[:10]) or 'none yet'}"
     return CommandError(f"there is no project {project!r}; {hint}")
 
 
-def _project_of(workflow: str) -> str:
-    return workflow.split("/")[1] if "/" in workflow else workflow
-
-
-def _root_cause(error: BaseException) -> str:
+def root_cause(error: BaseException) -> str:
+    """The innermost message of a failed workflow or update."""
     while (cause := getattr(error, "cause", None)) is not None:
         error = cause
     return getattr(error, "message", None) or str(error)

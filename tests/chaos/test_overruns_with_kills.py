@@ -22,8 +22,8 @@ from agents.rehearsal.script import Bill, Rehearsal, Rule, Said, Saying
 from agents.rehearsal.wire import Asked
 from tests.support.audit import Audit
 from tests.support.running import Running, eventually, make_repository, running
-from workers import operations
 from workers.commands.provider import exports
+from workers.inbox import inbox
 
 AGENTS, ALLOWED = 64, 10
 BOUND_USD = Decimal("0.062")
@@ -199,7 +199,7 @@ def _all_wait(arena: Arena) -> bool:
 async def _raise(stack: Running, limit: Decimal) -> None:
     """Answer every request for more budget with the same new limit."""
     client = await Client.connect(stack.addresses["temporal"], data_converter=pydantic_data_converter)
-    for request in await operations.inbox(client, PROJECT):
+    for request in await inbox(client, PROJECT):
         decision = {"approval": request.id, "decision": "approve", "by": "me", "budget_usd": str(limit)}
         await client.get_workflow_handle(request.workflow_id).signal("decide", decision)
 

@@ -19,6 +19,7 @@ from workers import operations
 from workers.board import Lines, LiveBoard, Snapshot, closing_lines, open_view, render
 from workers.session import Session
 from workers.stack import Addresses
+from workflows.answering import Waiting
 from workflows.approval_models import ApprovalView, Decision
 from workflows.approvals import ApprovalBook
 from workflows.contracts import ProjectReport, StatusView, TaskView
@@ -43,6 +44,9 @@ REQUEST = ApprovalView(
     requested_at=NOW,
     expires_at=NOW,
 )
+
+
+WAITING = Waiting.of(REQUEST)
 
 
 def session() -> Session:
@@ -74,7 +78,7 @@ def drawn(snapshot: Snapshot, events: list[str]) -> str:
 
 
 def test_the_printed_line_approves_what_was_shown() -> None:
-    line = operations.quoted(operations.decide_command(ADDRESSES, REQUEST, "me"))
+    line = operations.quoted(operations.decide_command(ADDRESSES, WAITING, "me"))
     words = shlex.split(line)
     assert words[:3] == ["temporal", "workflow", "signal"]
     assert words[words.index("--address") + 1] == "127.0.0.1:7233"
@@ -87,11 +91,11 @@ def test_the_line_for_more_budget_names_a_new_limit_and_is_accepted() -> None:
     subject: dict[str, Any] = {"scope": "shop", "limit_usd": "0.25", "cost_usd": "0.24"}
     texts = {"summary": "more", "on_approve": "it goes on", "on_reject": "it fails"}
     request = book.request(ApprovalKind.BUDGET, subject, **texts, now=NOW, ttl=timedelta(hours=1))
-    words = operations.decide_command(ADDRESSES, request, "me")
+    words = operations.decide_command(ADDRESSES, Waiting.of(request), "me")
     decision = Decision.model_validate_json(words[-1])
     assert decision.budget_usd == Decimal("0.5")
     assert book.decide(decision, NOW).accepted
-    assert "budget_usd" not in operations.decide_command(ADDRESSES, request, "me", Answer.REJECT)[-1]
+    assert "budget_usd" not in operations.decide_command(ADDRESSES, Waiting.of(request), "me", Answer.REJECT)[-1]
 
 
 def test_a_persons_own_temporal_needs_no_address() -> None:
@@ -118,7 +122,7 @@ def test_plain_lines_say_what_is_new_and_nothing_twice() -> None:
 def test_plain_lines_show_a_request_once_with_the_line_that_answers_it() -> None:
     view, text = lines()
     for _ in range(2):
-        view.show(Snapshot("shop", status=status(), requests=(REQUEST,)))
+        view.show(Snapshot("shop", status=status(), requests=(WAITING,)))
     assert text.getvalue().count("temporal workflow signal") == 1
     assert "approval   plan-1 (plan): One sprint with 3 tasks" in text.getvalue()
 
@@ -138,7 +142,7 @@ def test_markup_in_what_agents_say_is_only_text() -> None:
 
 def test_the_board_shows_state_tasks_requests_and_money() -> None:
     tasks = (task("repair", TaskState.MERGED, attempts=2, repairs=1), task("tidy", TaskState.WAITING))
-    text = drawn(Snapshot("shop", status=status(paused=True), tasks=tasks, requests=(REQUEST,)), ["ada did this"])
+    text = drawn(Snapshot("shop", status=status(paused=True), tasks=tasks, requests=(WAITING,)), ["ada did this"])
     shown = "sprints|paused|1/2 tasks|merged|2 (+1 repair)|syndic approve plan-1|$0.0125 of $5.00|ada did"
     for words in shown.split("|"):
         assert words in text

@@ -15,8 +15,9 @@ from ledger.vocabulary import Answer, ApprovalKind, Exceeded, OutcomeKind, Role,
 from tests.workflows.script import change as planned
 from tests.workflows.script import done, ended, failing, plan
 from tests.workflows.world import World
+from workflows.answering import Waiting, answering_command
 from workflows.contracts import TaskReport
-from workflows.visibility import answering_command, details
+from workflows.details import details
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -204,7 +205,7 @@ async def test_a_budget_of_tokens_says_that_it_was_met_and_is_raised_alone(world
     handle = await world.start_task({"task": TASK, "budget_tokens": 1000})
     view = await world.awaiting(ApprovalKind.BUDGET, handle.id)
     assert (view.subject["limit_tokens"], view.subject["tokens"], view.subject["exceeded"]) == (1000, 900, "tokens")
-    assert '"budget_tokens": 2000' in answering_command(view)
+    assert '"budget_tokens": 2000' in answering_command(Waiting.of(view))
     assert "budget_tokens" in view.on_approve
     status = await world.status(handle.id)
     assert "900 of 1,000 tokens" in details(status, ())

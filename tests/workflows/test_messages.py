@@ -18,6 +18,7 @@ from temporalio.exceptions import ApplicationError
 from agents.assignments import Work
 from ledger.vocabulary import ApprovalKind, Phase, project_workflow_id
 from tests.workflows.world import World, eventually
+from workflows.answering import Waiting
 from workflows.approval_models import DecisionEffect
 from workflows.contracts import ProjectReport
 from workflows.options import WORKFLOW_QUEUE
@@ -57,7 +58,7 @@ async def test_the_line_shown_in_the_current_details_answers_the_request(world: 
     assert view.id in details
     assert "| one | waiting |" in details
     _, block, _ = details.split("```", 2)
-    line = block.strip().replace("\\\n", " ")
+    line = block.removeprefix("sh").strip().replace("\\\n", " ")
     await temporal(world, *shlex.split(line)[1:])
     await world.decide(await world.awaiting(ApprovalKind.MILESTONE), "approve")
     report = await asyncio.wait_for(handle.result(), 30)
@@ -74,9 +75,14 @@ async def test_open_requests_stand_in_one_inbox_with_their_digest(world: World) 
 
     (run,) = await eventually(listed)
     memo = await run.memo()
-    assert memo["approvals"] == [
-        {"id": view.id, "kind": "plan", "digest": view.digest, "summary": view.summary},
-    ]
+    [waiting] = memo["approvals"]
+    assert {name: waiting[name] for name in ("id", "kind", "digest", "summary")} == {
+        "id": view.id,
+        "kind": "plan",
+        "digest": view.digest,
+        "summary": view.summary,
+    }
+    assert Waiting.model_validate({**waiting, "workflow_id": run.id}) == Waiting.of(view)
     assert run.search_attributes["SyndicPhase"] == ["approval"]
     await world.decide(view, "reject", comment="not now")
     report = await finished(world)

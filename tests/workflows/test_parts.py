@@ -19,12 +19,13 @@ from agents.topology import COUNCIL
 from ledger.vocabulary import Answer, ApprovalKind, Autonomy, Brief, Mode, Phase, Role, TaskKind, TaskState
 from tests.workflows.script import change, plan
 from workflows import briefs, messages, team
+from workflows.answering import Waiting, answering_command
 from workflows.approval_models import Decision
 from workflows.approvals import ApprovalBook
 from workflows.contracts import GateBrief, ProjectSpec, SprintReport, StatusView, TaskReport
 from workflows.council import Opinion, accepted, objections
+from workflows.details import details
 from workflows.progress import Progress
-from workflows.visibility import answering_command, details
 
 # Messages.
 
@@ -246,12 +247,12 @@ def test_the_details_show_phase_board_cost_and_each_request_with_its_answer() ->
         "**sprints** (paused)",
         "0.25 of 5.00 USD",
         "| a | running |",
-        "x / y",
+        "x \\| y",
         view.digest,
         "- something happened",
     ):
         assert part in text
-    words = shlex.split(answering_command(view))
+    words = shlex.split(answering_command(Waiting.of(view)))
     assert words[:5] == ["temporal", "workflow", "signal", "--workflow-id", "project/p"]
     decision = Decision.model_validate_json(words[words.index("--input") + 1])
     assert book.decide(decision, now).accepted
@@ -268,4 +269,4 @@ def test_another_namespace_stands_in_the_answering_command() -> None:
         now=datetime(2030, 1, 1, tzinfo=UTC),
         ttl=timedelta(days=1),
     )
-    assert "--namespace prod" in answering_command(view, namespace="prod")
+    assert "--namespace prod" in answering_command(Waiting.of(view), namespace="prod")

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 from agents.finishing import pause
 from agents.processes import start
 from ledger.store import Entry
-from workers import operations
 from workers.board import REFRESH_SECONDS, Snapshot, View, Watcher, answer_line
 from workers.console import CommandError
 from workers.database import open_store
 from workers.demo.evidence import Journal, all_entries, model_steps
 from workers.demo.machinery import Machinery
 from workers.demo.proof import TASK_ROLES
+from workers.inbox import inbox
 from workers.session import Session
 from workers.settings import plain_environment
-from workflows.approval_models import ApprovalView
+from workflows.answering import Waiting
 from workflows.contracts import ProjectReport
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Story:
                 self.answered[request.id] = answer_line(self.session, request)
                 await self._decide(request, self.answered[request.id])
 
-    async def _decide(self, request: ApprovalView, line: str) -> None:
+    async def _decide(self, request: Waiting, line: str) -> None:
         self.narrate(f"The team waits for a decision: {request.summary}")
         self.narrate(f"digest of what is shown: {request.digest}")
         self.narrate("This line answers it, and nothing else of ours is needed:")
@@ -103,14 +103,14 @@ class Story:
             return
         await run_line(line)
 
-    async def _wait_for_a_person(self, request: ApprovalView) -> bool:
+    async def _wait_for_a_person(self, request: Waiting) -> bool:
         """Whether the demo has to send the answer itself."""
         self.narrate(f"Run it in another terminal, or press Enter; after {PATIENCE_S:.0f} s the demo runs it.")
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_S), entered() as line:
                 while not line.is_set():
                     await pause(REFRESH_SECONDS)
-                    waiting = await operations.inbox(self.session.client, self.project)
+                    waiting = await inbox(self.session.client, self.project)
                     if request.id not in {other.id for other in waiting}:
                         self.narrate("Answered by somebody else.")
                         return False
