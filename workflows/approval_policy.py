@@ -37,5 +37,7 @@ class KindPolicy(Brief):
     """Whether only signed decisions count."""
     bound: bool = False
     """Whether a decision must carry the digest of what it is about."""
+    tools: tuple[str, ...] = Field(default=(), max_length=100)
+    """Of kind `tool`: tools of which a person confirms every call, whatever autonomy and mode say."""
     separate: bool = False
     """Whether persons who had a part in what is decided may not answer; agents never may."""

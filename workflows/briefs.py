@@ -9,8 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 from agents.assignments import Plan, PlannedSprint, PlannedTask
 from agents.profiles import check_team
 from agents.target import GateSpec
-from ledger.vocabulary import Record, Role, TaskKind
-from workflows import schedule
+from ledger.vocabulary import ApprovalKind, Record, Role, TaskKind
+from workflows import checkpoints, schedule
+from workflows.approval_policy import KindPolicy
 from workflows.contracts import GateBrief, ProjectSpec
 from workflows.messages import InvalidBriefError, parse_start
 
@@ -105,10 +106,17 @@ def check_project_spec(values: Sequence[object], workflow_id: str) -> tuple[Proj
         check_models(spec.models)
         if faults := check_team(dict(spec.prompts), spec.profiles):
             raise BriefError("; ".join(faults))
+        check_asking(spec.approvals)
         fixed_plan(spec)
     except BriefError as error:
         raise InvalidBriefError(f"ProjectSpec: {error}") from None
     return spec, address.project
+
+
+def check_asking(rules: Mapping[ApprovalKind, KindPolicy]) -> None:
+    """Raises BriefError."""
+    if faults := checkpoints.faults(rules):
+        raise BriefError("; ".join(faults))
 
 
 def fixed_plan(spec: ProjectSpec) -> Plan | None:

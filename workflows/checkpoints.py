@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ledger.vocabulary import ApprovalKind, Autonomy, Mode
+from workflows.approval_policy import KindPolicy
 
 NEEDS = frozenset({ApprovalKind.BUDGET, ApprovalKind.ESCALATION, ApprovalKind.QUESTION})
 """Work that cannot go on without an answer: these ask always, and where a brief forbids it, they go unanswered."""
@@ -38,6 +41,19 @@ def replans_asked(autonomy: Autonomy, mode: Mode, wish: bool | None = None) -> b
     A milestone has just said what comes next, so only who supervises everything is asked again.
     """
     return asked(ApprovalKind.PLAN, autonomy, mode, wish) and autonomy is Autonomy.SUPERVISED
+
+
+def faults(rules: Mapping[ApprovalKind, KindPolicy]) -> list[str]:
+    """What a brief says of asking that cannot be meant."""
+    found = [
+        f"approvals.{kind.value}: `tools` belongs to the kind `tool`"
+        for kind, rule in rules.items()
+        if rule.tools and kind is not ApprovalKind.TOOL
+    ]
+    rule = rules.get(ApprovalKind.TOOL)
+    if rule is not None and rule.tools and rule.ask is False:
+        found.append("approvals.tool: `ask: false` and `tools` contradict each other")
+    return found
 
 
 def objection_to_mode(present: Mode, wanted: Mode, *, begun: bool) -> str | None:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from decimal import Decimal
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
-from activities.contracts import AgentActivities, OpenBudget, RecordActivities
+from activities.contracts import AgentActivities
 from agents.assignments import Feedback, Work
 from agents.messages import feedback_message
 from agents.runs import AgentOutcome, AgentRun, TimeLimits
 from agents.topology import TOPOLOGIES, colleagues_of
-from ledger.chain import decimal_text
-from ledger.vocabulary import Answer, ApprovalKind, Json, OutcomeKind, Role, dollars, project_scope, thread_id
+from ledger.vocabulary import ApprovalKind, OutcomeKind, Role, thread_id
 from workflows import options, team
 from workflows.contracts import FeedbackNote
 from workflows.inquiries import question_of
 from workflows.lifecycle import Lifecycle, together
+from workflows.people import People
 from workflows.switchboard import Exchange, Switchboard
 
 STANDSTILLS = 3
@@ -40,8 +38,7 @@ class Crew:
 
     def __init__(self, life: Lifecycle) -> None:
         self._life = life
-        self._money = asyncio.Lock()
-        self._raises = 0
+        self._people = People(life)
         self.at_work: dict[str, str] = {}
         """Thread -> agent id."""
         self.engaged = 0
@@ -70,6 +67,9 @@ class Crew:
                 "skills": plan.skills(run.agent),
                 "colleagues": self._colleagues(run),
                 "limits": self.limits,
+                # What a run may call and is offered stays as it was at its beginning.
+                "confirm": self._people.confirmed_tools,
+                "asks_above_tier": self._life.asks(ApprovalKind.TOOL),
             }
         )
         self.at_work[thread] = run.agent
@@ -105,7 +105,7 @@ class Crew:
         settled: str | None = None
         while True:
             await self._life.clearance()
-            raises = self._raises
+            raises = self._people.raises
             outcome = await self._once(run, thread, text)
             self._life.tally.count(outcome)
             self.questions.update(outcome.questions)
@@ -116,11 +116,14 @@ class Crew:
             elif outcome.kind is OutcomeKind.OVER_BUDGET and run.work is Work.ANSWER:
                 return _failed(outcome, "the budget for the answer is spent")
             elif outcome.kind is OutcomeKind.OVER_BUDGET:
-                if not await self._more_money(run, outcome, raises):
+                if not await self._people.more_money(run, outcome, raises):
                     return _failed(outcome, "the budget is spent and was not raised")
+            elif outcome.call is not None:
+                ruling = await self._people.rule(run, outcome.call)
+                run = run.model_copy(update={"rulings": (*run.rulings, ruling)})
             elif outcome.kind is OutcomeKind.NEEDS_HUMAN and questions < QUESTIONS:
                 questions += 1
-                answer = await self._answer(run, outcome)
+                answer = await self._people.answer(run, outcome)
                 if answer is None:
                     return _failed(
                         outcome, f"a person was asked and did not help: {outcome.question or outcome.summary}"
@@ -156,65 +159,6 @@ class Crew:
         except TimeoutError:
             return False
         return True
-
-    async def _more_money(self, run: AgentRun, outcome: AgentOutcome, raises: int) -> bool:
-        """Ask once for all agents that ran out; True when there is more than before."""
-        async with self._money:
-            if self._raises != raises:
-                return True
-            new = "budget_usd" if self._life.budget_tokens is None else "budget_usd, budget_tokens or both"
-            decision = await self._life.ask(
-                ApprovalKind.BUDGET,
-                self._shortage(run, outcome),
-                text=f"{run.agent} needs more budget: {outcome.summary}",
-                on_approve=f"the project's budget becomes {new} and the agent goes on",
-                on_reject="the work that ran out of budget fails",
-            )
-            if decision is None or decision.decision is not Answer.APPROVE:
-                return False
-            if decision.budget_usd is None and decision.budget_tokens is None:
-                return False
-            await self._raise(run.project, decision.budget_usd, decision.budget_tokens)
-            return True
-
-    def _shortage(self, run: AgentRun, outcome: AgentOutcome) -> dict[str, Json]:
-        """What the request is about; tokens are named where they are limited."""
-        limit = self._life.budget_usd
-        subject: dict[str, Json] = {
-            "scope": project_scope(run.project),
-            "limit_usd": None if limit is None else decimal_text(limit),
-            "cost_usd": decimal_text(self._life.tally.cost_usd),
-            "thread": outcome.thread,
-        }
-        if self._life.budget_tokens is not None:
-            subject |= {
-                "limit_tokens": self._life.budget_tokens,
-                "tokens": self._life.tally.tokens,
-                "exceeded": outcome.exceeded and outcome.exceeded.value,
-            }
-        return subject
-
-    async def _raise(self, project: str, usd: Decimal | None, tokens: int | None) -> None:
-        request = OpenBudget(scope=project_scope(project), limit_usd=usd, limit_tokens=tokens, raised=True)
-        words = [f"{dollars(usd)} USD"] if usd is not None else []
-        words += [f"{tokens:,} tokens"] if tokens is not None else []
-        await self._life.call(RecordActivities.open_budget, request, options.RECORD, f"budget {' and '.join(words)}")
-        self._life.budget_usd = self._life.budget_usd if usd is None else usd
-        self._life.budget_tokens = self._life.budget_tokens if tokens is None else tokens
-        self._raises += 1
-
-    async def _answer(self, run: AgentRun, outcome: AgentOutcome) -> str | None:
-        question = outcome.question or outcome.summary
-        decision = await self._life.ask(
-            ApprovalKind.ESCALATION,
-            {"agent": run.agent, "thread": outcome.thread, "question": question},
-            text=f"{run.agent} asks: {question}",
-            on_approve="the agent goes on with your comment as the answer",
-            on_reject="this attempt fails",
-        )
-        if decision is None or decision.decision is Answer.REJECT:
-            return None
-        return decision.comment or "Yes, go on."
 
 
 def cause_of(error: BaseException) -> str:

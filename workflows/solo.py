@@ -35,6 +35,7 @@ def check_task_spec(values: tuple[object, ...], workflow_id: str) -> TaskSpec:
     try:
         briefs.gate_specs(spec.gates)
         briefs.check_models(spec.models)
+        briefs.check_asking(spec.approvals)
     except briefs.BriefError as error:
         raise InvalidBriefError(f"TaskSpec: {error}") from None
     if spec.repository is None and (spec.baseline is None or spec.base_commit is None):
