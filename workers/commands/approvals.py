@@ -249,12 +249,6 @@ def _limit(text: str | None) -> Decimal | None:
 def _signing_key(path: Path | None) -> SigningKey | None:
     if path is None:
         return None
-    from ledger.signatures import SignatureError, read_signing_key
+    from workers.keys import read_key
 
-    try:
-        return read_signing_key(path.expanduser().read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CommandError(f"--key {path}: {error.strerror}", USAGE) from None
-    except (UnicodeDecodeError, SignatureError) as error:
-        text = str(error) if isinstance(error, SignatureError) else "it is no text file"
-        raise CommandError(f"--key {path}: {text}", USAGE) from None
+    return read_key(path.expanduser())

@@ -29,22 +29,34 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdou
 
 @app.command()
 def verify(project: Project, as_json: AsJson = False) -> None:
-    """Check the hash chain of a project from its first entry; exits with 1 and names the first bad entry."""
+    """Check a project's hash chain and its signed decisions; exits with 1 and names what does not hold."""
 
     async def work() -> bool:
         from ledger.chain import verify as verify_chain
+        from ledger.decisions import check_decisions
         from workers.database import open_store
         from workers.stack import resolve
 
         async with open_store(resolve(load_settings()).database_url) as store:
-            found = verify_chain(await read_entries(store, project))
+            entries = await read_entries(store, project)
+        found = verify_chain(entries)
+        decisions = check_decisions(entries[: found.entries])
         if as_json:
-            emit({"project_id": project, **found.model_dump(mode="json")})
-        elif found.ok:
+            emit(
+                {"project_id": project, **found.model_dump(mode="json"), "decisions": decisions.model_dump(mode="json")}
+            )
+            return found.ok and decisions.ok
+        if found.ok:
             show(f"{found.entries} entries, all intact; head {found.head}")
         else:
             say(f"error: entry {found.first_bad_seq} of {project} does not fit the chain: {found.reason}")
-        return found.ok
+        if decisions.verified or decisions.claimed:
+            show(
+                f"decisions: {decisions.verified} with a signature that holds, {decisions.claimed} of persons by claim"
+            )
+        for fault in decisions.faults:
+            say(f"error: entry {fault.seq} of {project}, decision about {fault.approval}: {fault.reason}")
+        return found.ok and decisions.ok
 
     if not run_work(work()):
         raise typer.Exit(FAILED)
