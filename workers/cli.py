@@ -40,7 +40,6 @@ COMMANDS: dict[str, Entry] = {
     "approve": Entry("approvals", "approve", "Say yes to a request.", DECISIONS),
     "reject": Entry("approvals", "reject", "Say no to a request.", DECISIONS),
     "revise": Entry("approvals", "revise", "Send a request back with what should change.", DECISIONS),
-    "key": Entry("keys", "key", "Make the key with which you sign decisions.", DECISIONS),
     "keys": Entry("keys", "app", "Make and show the keys with which persons sign decisions.", DECISIONS),
     "ledger": Entry("ledger", "app", "Verify or show the record.", RECORD),
     "board": Entry("blackboard", "board", "Show what a team has written down and voted on.", RECORD),
