@@ -96,4 +96,5 @@ class WorkerProcess:
             max_heartbeat_throttle_interval=HEARTBEAT_EVERY,
             sticky_queue_schedule_to_start_timeout=STICKY_QUEUE_S,
             max_concurrent_activities=dependencies.settings.slots(part.queue),
+            max_cached_workflows=dependencies.settings.cached_workflows,
         )

@@ -40,8 +40,8 @@ ROLES = ("analyst", "engineer", "architect", "devops", "qa")
 PROJECTS = 50
 MANY = int(os.environ.get("SYNDIC_MANY_TASKS", "1000"))
 """Tasks over all projects; fewer where the machine is slow."""
-MEMORY_MB = 600
-"""Of one worker process at its fullest."""
+MEMORY_MB = 900
+"""Of one worker process at its fullest: 340 to begin with, and less than 1 for each of the 500 workflows that it keeps."""
 BILL = Bill(prompt_tokens=1000, completion_tokens=50)
 ANSWERS: dict[str, dict[str, Any]] = {
     "requirements": {"summary": "read it", "requirements": ["read it"]},
