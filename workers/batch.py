@@ -77,9 +77,15 @@ async def answer_all(
         CommandError: Nothing of the kind waits, or the server refuses the batch.
     """
     kind = decision.all_of
-    meant = {request.id for request in await inbox(client, project, kind)}
-    if not meant:
+    waiting = await inbox(client, project, kind)
+    if not waiting:
         raise CommandError(f"no request of kind {kind.value} waits{f' in project {project}' if project else ''}")
+    if all(request.bound for request in waiting):
+        raise CommandError(
+            f"each of the {len(waiting)} open requests of kind {kind.value} takes a decision that names it and its "
+            "digest, in strict mode or by the rules of its project; answer them one by one"
+        )
+    meant = {request.id for request in waiting}
     job = await _start(client, decision, query(project, kind))
     progress, quiet = Progress(requests=len(meant)), 0.0
     while True:

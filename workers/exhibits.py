@@ -14,7 +14,7 @@ from ledger.vocabulary import ArtifactRef, Json, Record
 from workflows.approval_models import ApprovalView
 
 if TYPE_CHECKING:
-    from ledger.postgres import PostgresStore
+    from ledger.store import Store
 
 DIFF = "text/x-diff"
 REFERENCE = frozenset({"name", "digest", "media_type", "size"})
@@ -63,7 +63,7 @@ def reference_of(part: Mapping[str, Json]) -> ArtifactRef | None:
         return None
 
 
-async def read_exhibits(store: PostgresStore, subject: Json, *, everything: bool) -> AsyncIterator[Exhibit]:
+async def read_exhibits(store: Store, subject: Json, *, everything: bool) -> AsyncIterator[Exhibit]:
     """The documents of a subject: diffs are read, and all others where `everything` is asked for."""
     seen: set[tuple[str, str]] = set()
     for task, reference in references(subject):
@@ -74,7 +74,7 @@ async def read_exhibits(store: PostgresStore, subject: Json, *, everything: bool
         yield await _read(store, exhibit) if everything or exhibit.is_diff else exhibit
 
 
-async def _read(store: PostgresStore, exhibit: Exhibit) -> Exhibit:
+async def _read(store: Store, exhibit: Exhibit) -> Exhibit:
     try:
         content = await store.get_artifact(exhibit.reference.digest)
     except LedgerError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shlex
@@ -14,6 +15,7 @@ import pytest
 from tests.support.running import BUGGY, Running, eventually, make_repository
 
 README = Path(__file__).parents[2] / "README.md"
+INBOX = README.parent / "docs" / "inbox.md"
 
 
 def _block(language: str, containing: str) -> str:
@@ -173,3 +175,85 @@ def test_every_activity_timer_and_child_of_the_project_carries_a_summary(
         events = [event for event in json.loads(shown)["events"] if event["eventType"].endswith(scheduled)]
         assert events
         assert [event["eventId"] for event in events if not event.get("userMetadata", {}).get("summary")] == []
+
+
+# docs/inbox.md, line by line.
+
+
+class Reader:
+    """A person with the `temporal` binary and the page about the inbox."""
+
+    def __init__(self, stack: Running) -> None:
+        self.stack = stack
+        text = INBOX.read_text()
+        self.lines = [shlex.split(line) for line in text.splitlines() if line.startswith("temporal ")]
+
+    def does(self, *said: str, **replaced: str) -> str:
+        """Run the one line that has all those words, with its placeholders filled in."""
+        [words] = [words for words in self.lines if all(any(part in word for word in words) for part in said)]
+        for old, new in replaced.items():
+            words = [word.replace(old, new) for word in words]
+        return self.stack.run(words).stdout
+
+
+@pytest.fixture(scope="module")
+def asking(stack: Running, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Three projects that ask about their plan: the id of each request by its project."""
+    folder = tmp_path_factory.mktemp("asking")
+    requests: dict[str, str] = {}
+    for project in ("ask-one", "ask-two", "ask-three"):
+        brief = folder / f"{project}.json"
+        repository = make_repository(folder / project, BUGGY)
+        tasks = [{"id": "look", "kind": "analysis", "instructions": "Describe the modules"}]
+        brief.write_text(json.dumps({"goal": "Describe it", "repository": str(repository), "tasks": tasks}))
+        stack.temporal(
+            "workflow", "start", "--type", "Project", "--task-queue", "syndic", "--workflow-id", f"project/{project}",
+            "--input-file", str(brief),
+        )  # fmt: skip
+        requests[project] = f"{project}.plan-1"
+    return requests
+
+
+def test_every_line_about_the_inbox_does_what_the_page_says(asking: dict[str, str], stack: Running) -> None:
+    person = Reader(stack)
+    one, two, three = asking
+
+    def listed() -> bool:
+        found = person.does("list", "IS NOT NULL")
+        return all(f"project/{project}" in found for project in asking)
+
+    eventually(listed, "three projects in one listing", within_s=120)
+    assert json.loads(person.does("count", 'SyndicAwaiting="plan"').split()[-1]) >= 3
+    [row] = json.loads(person.does("list", "SyndicProject", PROJECT=one))
+    memo = json.loads(base64.b64decode(row["memo"]["fields"]["approvals"]["data"]))
+    assert [request["id"] for request in memo] == [asking[one]]
+    told = json.loads(stack.syndic("inbox", "--json").stdout)
+    assert {request["id"] for request in told} >= set(asking.values())
+
+    shown = person.does("query", "approvals", PROJECT=one)
+    assert memo[0]["digest"] in shown
+    assert asking[one] in person.does("metadata", PROJECT=one)
+
+    answer = {"PROJECT": one, "REQUEST": asking[one], "DIGEST": memo[0]["digest"]}
+    assert "effect" in person.does("update", "decide_now", **answer)
+    person.does("signal", "--workflow-id", **answer)  # a second answer: refused, on the record
+    eventually(lambda: stack.query(f"project/{one}", "approvals")["refused"], "the refusal")
+
+    person.does("signal", "--query", "all_of")
+    [job] = json.loads(stack.temporal("batch", "list", "--output", "json").stdout)
+    assert job["jobId"] in person.does("batch", "list")
+    assert job["jobId"] in person.does("batch", "describe", JOB=job["jobId"])
+    for project in (two, three):
+        decided = eventually(
+            lambda name=project: stack.query(f"project/{name}", "approvals")["decided"], "released by the batch"
+        )
+        assert [(request["id"], request["state"]) for request in decided] == [(asking[project], "approved")]
+    for project in asking:
+        stack.temporal("workflow", "cancel", "--workflow-id", f"project/{project}")
+
+
+def test_a_request_is_shown_with_its_plan_after_it_was_decided(asking: dict[str, str], stack: Running) -> None:
+    request = next(iter(asking.values()))
+    shown = eventually(lambda: stack.syndic("show", request, check=False).stdout, "the request")
+    assert "instructions: Describe the modules" in shown
+    assert "approve by me (a claim)" in shown
