@@ -57,17 +57,17 @@ class _Checker:
         """Request -> keys that approved it."""
 
     def take(self, entry: Entry) -> None:
-        if entry.kind == ApproversNamed.kind:
-            self._name(ApproversNamed.model_validate(entry.body))
-        elif entry.kind == ApprovalRequested.kind:
-            request = ApprovalRequested.model_validate(entry.body)
-            self._requests[request.approval] = request
-        elif entry.kind == DecisionMade.kind:
-            made = DecisionMade.model_validate(entry.body)
-            try:
-                self._decide(made, entry.project)
-            except SignatureError as error:
-                self.faults.append(DecisionFault(seq=entry.seq, approval=made.approval, reason=str(error)))
+        try:
+            if entry.kind == ApproversNamed.kind:
+                self._name(ApproversNamed.model_validate(entry.body))
+            elif entry.kind == ApprovalRequested.kind:
+                request = ApprovalRequested.model_validate(entry.body)
+                self._requests[request.approval] = request
+            elif entry.kind == DecisionMade.kind:
+                self._decide(DecisionMade.model_validate(entry.body), entry.project)
+        except SignatureError as error:
+            about = str(entry.body.get("approval", "approvers"))
+            self.faults.append(DecisionFault(seq=entry.seq, approval=about, reason=str(error)))
 
     def _name(self, named: ApproversNamed) -> None:
         for approver in named.approvers:
