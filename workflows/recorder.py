@@ -30,6 +30,7 @@ class Recorder:
         self._entries: list[NewEntry] = []
         self._messages: list[NewMessage] = []
         self._feed: list[dict[str, Json]] = []
+        self._told: list[str] = []
         self._busy = asyncio.Lock()
 
     def open(self, project: str, chapter: str = "") -> None:
@@ -42,11 +43,16 @@ class Recorder:
         self._count += 1
         return f"{self._prefix}/{self._count}:{purpose}"
 
-    def note(self, event: Event, feed: dict[str, Json] | None = None) -> None:
-        """Put an event on the ledger with the next flush, and on the live feed where `feed` is given."""
+    def note(self, event: Event, feed: dict[str, Json] | None = None, text: str = "") -> None:
+        """Put an event on the ledger with the next flush, and on the live feed where `feed` is given.
+
+        Args:
+            text: what happened, for people who read the list of the workflow's events.
+        """
         body = event.body()
         key = f"{self.key(event.kind)}:{digest(body)[:8]}"
         self._entries.append(NewEntry(project=self._project, key=key, kind=event.kind, body=body))
+        self._told.append(text or event.kind.replace("_", " "))
         if feed is not None:
             self._feed.append({"at": workflow.now().isoformat(), **feed})
 
@@ -60,9 +66,9 @@ class Recorder:
         async with self._busy:
             if not (self._entries or self._messages or self._feed):
                 return
-            batch = self._take()
+            story, batch = self._story(), self._take()
             try:
-                await perform(RecordActivities.record, batch, options.RECORD, _summary(batch))
+                await perform(RecordActivities.record, batch, options.RECORD, story)
             except BaseException:
                 self._put_back(batch)
                 raise
@@ -74,13 +80,13 @@ class Recorder:
         self._entries, self._messages, self._feed = [], [], []
         return batch
 
+    def _story(self) -> str:
+        """What the entries tell, in the order in which it happened; a summary is cut at its end."""
+        told, self._told = self._told, []
+        return f"record: {'; '.join(dict.fromkeys(told)) or 'news'}"
+
     def _put_back(self, batch: RecordEntries) -> None:
         # Keys make a second write of the entries the first one again; the feed may show an event twice.
         self._entries = [*batch.entries, *self._entries]
         self._messages = [*batch.messages, *self._messages]
         self._feed = [*batch.feed, *self._feed]
-
-
-def _summary(batch: RecordEntries) -> str:
-    kinds = list(dict.fromkeys(entry.kind for entry in batch.entries)) or ["feed"]
-    return "record " + ", ".join(kinds[:6]) + (", …" if len(kinds) > 6 else "")
