@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from activities.contracts import CloseProject, ProjectClosed
 from activities.entries import entry
+from activities.unmerged import write_report
 from agents.runner import AgentDeps
 from ledger import events
 from ledger.chain import Verification, verify
@@ -28,6 +29,7 @@ async def close(deps: AgentDeps, request: CloseProject) -> ProjectClosed:
         cost_usd=sum((row.cost_usd for row in usage), start=Decimal(0)),
     )
     await deps.store.record([entry(request.project, f"closed/{request.state}", body)])
+    written = await write_report(deps, request)
     deps.layout.forget_caches(request.project)
     checked = await verify_project(deps.store, request.project)
     return ProjectClosed(
@@ -37,6 +39,8 @@ async def close(deps: AgentDeps, request: CloseProject) -> ProjectClosed:
         model_calls=body.model_calls,
         in_doubt=body.in_doubt,
         cost_usd=body.cost_usd,
+        report=written[0] if written else None,
+        report_file=str(written[1]) if written else None,
     )
 
 

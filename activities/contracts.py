@@ -14,7 +14,7 @@ from agents.assignments import Feedback, GateState
 from agents.runs import AgentOutcome, AgentRun, TimeLimits
 from agents.target import GateSpec
 from ledger.store import NewEntry, NewMessage
-from ledger.vocabulary import ArtifactRef, Json, Record, Standing
+from ledger.vocabulary import ArtifactRef, Json, Record, Standing, TaskState
 
 
 class OpenProject(Record):
@@ -191,12 +191,28 @@ class Delivered(Record):
     detail: str = ""
 
 
+class TaskDiff(Record):
+    """What a task would have changed."""
+
+    task: str
+    sprint: int
+    title: str
+    state: TaskState
+    summary: str
+    agent: str
+    branch: str | None = None
+    commit: str | None = None
+    diff: ArtifactRef | None = None
+
+
 class CloseProject(Record):
     """Release worktrees, leases and reservations, verify the chain and write the closing entry."""
 
     project: str
     state: str
     summary: str
+    diffs: tuple[TaskDiff, ...] = ()
+    """Of a dry run, for the page that it leaves."""
 
 
 class ProjectClosed(Record):
@@ -206,6 +222,10 @@ class ProjectClosed(Record):
     model_calls: int
     in_doubt: int
     cost_usd: Decimal
+    report: ArtifactRef | None = None
+    """The page of a dry run, as markdown with every diff."""
+    report_file: str | None = None
+    """Where it lies on the machine of the worker that wrote it."""
 
 
 class RecordEntries(Record):

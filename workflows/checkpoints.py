@@ -56,6 +56,13 @@ def faults(rules: Mapping[ApprovalKind, KindPolicy]) -> list[str]:
     return found
 
 
+def objection_below(present: Mode, wanted: Mode) -> str | None:
+    """Why the mode of a sprint or task cannot become another one while it runs; None where it can."""
+    if Mode.DRY_RUN in (present, wanted):
+        return f"only a project can be changed from {present.value} to {wanted.value}"
+    return None
+
+
 def objection_to_mode(present: Mode, wanted: Mode, *, begun: bool) -> str | None:
     """Why a project's mode cannot become another one while it runs; None where it can.
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from temporalio.exceptions import ActivityError
 
-from activities.contracts import CloseProject, Deliver, Delivered, ProjectClosed, WorkspaceActivities
-from ledger.vocabulary import Phase, Standing, project_branch
+from activities.contracts import CloseProject, Deliver, Delivered, ProjectClosed, TaskDiff, WorkspaceActivities
+from ledger.vocabulary import Mode, Phase, Standing, project_branch
 from workflows import options
 from workflows.calls import perform
-from workflows.contracts import ProjectReport
+from workflows.contracts import ProjectReport, TaskReport
 from workflows.crew import cause_of
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ async def close(project: Project, state: Phase, summary: str) -> ProjectReport:
     if project.opened and state is Phase.CANCELLED:
         await project.stand(Standing.CANCELLED, summary, "cancellation")
     await project.finish(state, summary)
-    request = CloseProject(project=project.project, state=state.value, summary=summary)
+    diffs = unmerged(project.progress.settled()) if project.mode is Mode.DRY_RUN else ()
+    request = CloseProject(project=project.project, state=state.value, summary=summary, diffs=diffs)
     closed = await perform(WorkspaceActivities.close_project, request, options.CLOSING, f"close: {summary}")
     return _report(project, state, summary, delivered, closed)
 
@@ -58,5 +60,29 @@ def _report(
         ledger_verified=closed.ledger_verified,
         branch=delivered.branch if delivered else None,
         commit=delivered.commit if delivered else None,
-        warnings=tuple(project.warnings),
+        warnings=(*project.warnings, *_where(closed)),
+        report=closed.report,
+        report_file=closed.report_file,
+    )
+
+
+def _where(closed: ProjectClosed) -> tuple[str, ...]:
+    return (f"nothing was merged; every diff is in {closed.report_file}",) if closed.report_file else ()
+
+
+def unmerged(reports: Sequence[TaskReport]) -> tuple[TaskDiff, ...]:
+    """What tasks would have changed, for the page that a dry run leaves."""
+    return tuple(
+        TaskDiff(
+            task=report.task,
+            sprint=report.sprint,
+            title=report.title,
+            state=report.state,
+            summary=report.summary,
+            agent=report.agent,
+            branch=report.branch,
+            commit=report.commit,
+            diff=next((ref for ref in report.documents if ref.name == "diff"), None),
+        )
+        for report in reports
     )

@@ -37,6 +37,8 @@ class People:
     async def answer(self, run: AgentRun, outcome: AgentOutcome) -> str | None:
         """A person's answer to an agent's question; None where nobody gives one."""
         question = outcome.question or outcome.summary
+        if not self._life.asks(ApprovalKind.QUESTION):
+            return None
         kind = ApprovalKind.QUESTION if workflow.patched(QUESTION_KIND) else ApprovalKind.ESCALATION
         decision = await self._life.ask(
             kind,
@@ -77,6 +79,8 @@ class People:
         async with self._money:
             if self.raises != raises:
                 return True
+            if not self._life.asks(ApprovalKind.BUDGET):
+                return False
             new = "budget_usd" if self._life.budget_tokens is None else "budget_usd, budget_tokens or both"
             decision = await self._life.ask(
                 ApprovalKind.BUDGET,

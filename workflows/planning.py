@@ -28,8 +28,9 @@ from ledger.vocabulary import (
 from workflows import briefs, messages, options, team
 from workflows.contracts import ProjectSpec
 from workflows.crew import Crew
-from workflows.lifecycle import Lifecycle, together
+from workflows.lifecycle import Lifecycle
 from workflows.repair import Ladder, Level
+from workflows.stopping import together
 
 Document = TypeVar("Document", bound=Record)
 
@@ -207,6 +208,8 @@ class Planning:
         self._life.note(event, f"repair L{rung.level.value} of {name}: {rung.reason}")
         if rung.level is not Level.PERSON:
             return
+        if not self._life.asks(ApprovalKind.ESCALATION):
+            raise Ended(f"{name} failed: {text}")
         decision = await self._life.ask(
             ApprovalKind.ESCALATION,
             {"work": name, "failure": text},

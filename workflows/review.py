@@ -13,7 +13,8 @@ from ledger.vocabulary import OutcomeKind, Role, Seat
 from workflows import messages, team
 from workflows.council import Opinion
 from workflows.crew import Crew
-from workflows.lifecycle import Lifecycle, together
+from workflows.lifecycle import Lifecycle
+from workflows.stopping import together
 
 
 class Review:

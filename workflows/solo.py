@@ -9,6 +9,7 @@ from agents.assignments import PlannedTask
 from ledger.vocabulary import Mode, Phase, TaskState
 from workflows import briefs, options
 from workflows.calls import perform
+from workflows.closing import unmerged
 from workflows.contracts import TaskReport, TaskSpec
 from workflows.lifecycle import Lifecycle
 from workflows.messages import InvalidBriefError, parse_start, unknown_fields
@@ -75,7 +76,10 @@ class Solo:
             await self._deliver(report.branch)
         state = {TaskState.CANCELLED: Phase.CANCELLED, TaskState.FAILED: Phase.FAILED, TaskState.REFUSED: Phase.FAILED}
         closing = CloseProject(
-            project=self._spec.project, state=state.get(report.state, Phase.DONE).value, summary=report.summary
+            project=self._spec.project,
+            state=state.get(report.state, Phase.DONE).value,
+            summary=report.summary,
+            diffs=unmerged((report,)) if self._life.mode is Mode.DRY_RUN else (),
         )
         await perform(WorkspaceActivities.close_project, closing, options.CLOSING, "close the project")
 
