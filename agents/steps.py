@@ -313,10 +313,12 @@ class Steps:
 
     def _count(self, done: Step | Receipt) -> None:
         self.totals.steps += 1
+        self.totals.commit = done.commit or self.totals.commit
+        if isinstance(done, Step) and done.origin is not None:
+            return  # asked and paid for by the run that this one went on from
         self.totals.model_calls += done.kind is StepKind.MODEL
         self.totals.cost_usd += done.cost_usd
         self.totals.tokens += done.usage.tokens if done.usage else 0
-        self.totals.commit = done.commit or self.totals.commit
 
 
 def refusal(reason: str) -> ToolResult:

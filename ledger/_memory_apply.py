@@ -31,7 +31,7 @@ def _lost(thread: Thread) -> ItemResult:
     return _answer(ItemStatus.LOST_LEASE, f"thread {thread.info.thread} is at epoch {thread.epoch}")
 
 
-def _has_result(kept: KeptStep | None) -> bool:
+def has_result(kept: KeptStep | None) -> bool:
     if kept is None:
         return False
     failed_for_good = kept.step.status is StepStatus.FAILED and kept.step.kind is not StepKind.MODEL
@@ -64,7 +64,7 @@ def _apply_intent(state: State, item: Intent, bound: Amount, thread: Thread, now
     if kept:
         if kept.step.kind is not StepKind.MODEL or kept.step.request_digest != item.request_digest:
             return _diverged(kept.step)
-        if _has_result(kept):
+        if has_result(kept):
             return _with(ItemStatus.SERVED, kept)
         if kept.step.status is StepStatus.RESERVED:
             if (attempts[-1].bound, attempts[-1].name) == (bound, item.name):
@@ -163,7 +163,7 @@ def _refused_by_mail(state: State, item: Receipt) -> ItemResult | None:
 def _apply_model_receipt(state: State, item: Receipt, prepared: Prepared, thread: Thread, now: datetime) -> ItemResult:
     key = (item.thread, item.ordinal, item.sub)
     kept, late = state.steps.get(key), item.epoch != thread.epoch
-    answered = _has_result(kept)
+    answered = has_result(kept)
     attempt = _attempt_of(state, key, item)
     if attempt is None:
         return _unasked(item, thread, kept)
@@ -202,7 +202,7 @@ def _unasked(item: Receipt, thread: Thread, kept: KeptStep | None) -> ItemResult
         return _lost(thread)
     if kept and (kept.step.kind is not StepKind.MODEL or kept.step.request_digest != item.request_digest):
         return _diverged(kept.step)
-    if _has_result(kept):
+    if has_result(kept):
         return _with(ItemStatus.SERVED, kept)
     return _answer(ItemStatus.INVALID, "no intent came before this receipt")
 

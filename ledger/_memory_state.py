@@ -23,6 +23,8 @@ class Thread:
     epoch: int = 0
     holder: str | None = None
     expires_at: datetime | None = None
+    origin: str | None = None
+    """`<thread>#<step>` that it went on from."""
 
     @property
     def path(self) -> list[str]:

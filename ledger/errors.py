@@ -44,6 +44,10 @@ class UnknownArtifactError(LedgerError):
     """There is no artifact with that digest."""
 
 
+class LineageError(LedgerError):
+    """A run cannot go on from that step."""
+
+
 class KeyConflictError(LedgerError):
     """An entry with the same key but another kind or body is already on the ledger."""
 

@@ -554,6 +554,76 @@ class TaskGivenUp(Event):
     reason: str = ""
 
 
+class PlanEdited(Event):
+    """A person changed the tasks of a plan that is not confirmed, or of a running sprint."""
+
+    kind = "plan_edited"
+    workflow_id: str
+    sprint: int
+    """0: of the whole plan, before it is confirmed."""
+    do: str
+    task: str
+    claimed_by: str
+    text: str
+    before: str
+    """Digest of the tasks as they were; `digest` as they are."""
+    digest: str
+
+
+class PlanConfirmed(Event):
+    """From here on the plan is frozen: only the tasks of running sprints can be edited."""
+
+    kind = "plan_confirmed"
+    digest: str
+    summary: str
+    by: str
+    """As claimed; empty where nobody is asked."""
+
+
+class HookRun(Event):
+    """A command of the target's people, before or after a plan is confirmed."""
+
+    kind = "hook_run"
+    when: str
+    name: str
+    argv: tuple[str, ...]
+    passed: bool
+    blocking: bool
+    words: str
+    """The end of what it said."""
+
+
+class RunRewound(Event):
+    """A run goes on from an earlier step of another one, as a lineage of its own."""
+
+    kind = "run_rewound"
+    source: str
+    target: str
+    step: int
+    """The first step that is done again."""
+    sprint: int
+    task: str
+    commit: str | None = None
+    """Where the worktree goes on; absent where no step before changed files."""
+    claimed_by: str
+
+
+class TaskGivenUp(Event):
+    """Nobody goes on with a task: its leases are taken, its calls settled, its worktrees removed, its branch put aside."""
+
+    kind = "task_given_up"
+    sprint: int
+    task: str
+    branch: str
+    commit: str | None = None
+    """Where the branch stood, where it held anything of its own."""
+    kept: str | None = None
+    """The reference that keeps this commit."""
+    in_doubt: int = 0
+    by: str
+    reason: str = ""
+
+
 class Note(Event):
     """Anything a workflow wants to keep that has no kind of its own."""
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from ledger._memory_apply import apply_one
+from ledger._memory_lineages import MemoryLineages
 from ledger._memory_mail import Mail
 from ledger._memory_messages import MemoryMessages
 from ledger._memory_state import Attempt, State, Thread
@@ -42,7 +43,7 @@ from ledger.store import (
 from ledger.vocabulary import Standing, StepKind, StepStatus, scope_path
 
 
-class MemoryStore(MemoryMessages, MemoryTeamwork):
+class MemoryStore(MemoryMessages, MemoryTeamwork, MemoryLineages):
     """Keeps `ledger.store.Store` for as long as the process lives."""
 
     def __init__(self, clock: Clock = utc_now) -> None:

@@ -17,6 +17,7 @@ from psycopg_pool import AsyncConnectionPool
 from ledger._chain_writer import ChainWriter
 from ledger._gathered import Gathered
 from ledger._migrations import check_schema, grant_worker, migrate
+from ledger._postgres_lineages import PostgresLineages
 from ledger._postgres_messages import PostgresMessages
 from ledger._postgres_teamwork import PostgresTeamwork
 from ledger._session import Pool, Session
@@ -84,7 +85,7 @@ def create_pool(dsn: str, *, min_size: int = 1, max_size: int = 8, timeout: time
     )
 
 
-class PostgresStore(PostgresMessages, PostgresTeamwork):
+class PostgresStore(PostgresMessages, PostgresTeamwork, PostgresLineages):
     """Keeps `ledger.store.Store`.
 
     Times, those of leases too, come from `clock`: where machines disagree a lease may be taken early, which its

@@ -12,6 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
+from ledger.lineages import LineageStore
 from ledger.messages import Message as Message
 from ledger.messages import MessageStore, NewMessage
 from ledger.teamwork import TeamStore
@@ -160,6 +161,8 @@ class Step(Record):
     attempt: int = 1
     started_at: datetime
     finished_at: datetime | None = None
+    origin: str | None = None
+    """The thread in which it was done, and where its cost stands, where a rewind copied it."""
 
 
 class ItemResult(Record):
@@ -236,7 +239,7 @@ class StandingRow(Record):
     at: datetime
 
 
-class Store(MessageStore, TeamStore, Protocol):
+class Store(MessageStore, TeamStore, LineageStore, Protocol):
     """The record. Every method is safe to call again with the same arguments."""
 
     async def record(self, entries: Sequence[NewEntry]) -> list[Entry]:
