@@ -24,10 +24,12 @@ repository: {repository}
 # Where to start from; without it the commit that is checked out.
 # base: {base}
 
-# auto merges what passes onto the project's branch; dry_run merges nothing and reports the diffs.
+# auto merges what passes onto the project's branch; strict asks before each task and each merge; dry_run merges nothing
+# and reports the diffs.
 mode: auto
 
-# milestone asks you about the plan and after each sprint; autonomous asks only about money and when it is stuck.
+# milestone asks you about the plan and after each sprint; autonomous asks only about money and when it is stuck,
+# supervised at every checkpoint.
 autonomy: milestone
 
 # The most that models may cost, in US dollars. The built-in rule-based maintainer costs nothing.

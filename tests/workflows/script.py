@@ -25,6 +25,7 @@ from activities.contracts import (
     OpenBudget,
     OpenProject,
     OpenWorkspace,
+    Prepared,
     PrepareTarget,
     ProjectClosed,
     ProjectOpened,
@@ -170,6 +171,14 @@ def failing(text: str) -> GateReport:
     return GateReport(passed=False, feedback=(Feedback(source="gate:tests", text=text),), documents=(artifact("diff"),))
 
 
+def prepared(source: str, tree: str = "tree") -> Prepared:
+    """A merge of `source` that passed its gates and waits."""
+    return Prepared(
+        commit=f"merge-{source}-{tree}", tree=f"{tree}-{source}", parent="head", diff=artifact("diff"),
+        paths=("src/a.py",), insertions=2, deletions=1,
+    )  # fmt: skip
+
+
 class Agents(AgentActivities):
     def __init__(self, script: Script) -> None:
         self._script = script
@@ -232,7 +241,11 @@ class Workspaces(WorkspaceActivities):
     async def integrate(self, request: Integrate) -> Integration:
         self._note("integrate", request)
         planned = self._script.merges[request.task or "sprint"]
-        return planned.pop(0) if planned else Integration(merged=True, commit=f"merge-{request.source}")
+        if planned:
+            return planned.pop(0)
+        if request.prepare:
+            return Integration(merged=False, prepared=prepared(request.source))
+        return Integration(merged=True, commit=request.prepared or f"merge-{request.source}")
 
     @activity.defn(name="deliver")
     async def deliver(self, request: Deliver) -> Delivered:

@@ -31,7 +31,7 @@ def run(
         str, typer.Argument(metavar="GOAL|BRIEF", help="A goal in words, or a .yaml or .json file.", show_default=False)
     ],
     repo: Annotated[str | None, typer.Option(help="Git repository: a folder or a URL. Default: this folder.")] = None,
-    mode: Annotated[Mode | None, typer.Option(help="dry_run merges nothing and reports the diffs.")] = None,
+    mode: Annotated[Mode | None, typer.Option(help="dry_run merges nothing; strict asks first.")] = None,
     autonomy: Annotated[Autonomy | None, typer.Option(help="milestone asks about the plan and each sprint.")] = None,
     budget: Annotated[str | None, typer.Option(help="Limit in USD.", show_default=False)] = None,
     budget_tokens: Annotated[
