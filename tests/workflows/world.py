@@ -17,6 +17,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from ledger.vocabulary import ApprovalKind, project_workflow_id, task_workflow_id
+from tests.workflows.lineages import Hooks, Lineages
 from tests.workflows.script import Agents, Records, Script, Team, Workspaces
 from workers.deployment import set_current_version
 from workers.payloads import data_converter
@@ -129,13 +130,22 @@ async def serving(**settings: object) -> AsyncIterator[WorkflowEnvironment]:
 
 
 @asynccontextmanager
-async def working(client: Client, project: str | None = None, cached_workflows: int = 100) -> AsyncIterator[World]:
-    """Workers for all queues; `cached_workflows` 0 replays each workflow from its history at every task."""
+async def working(
+    client: Client, project: str | None = None, cached_workflows: int = 100, *, versioned: bool = True
+) -> AsyncIterator[World]:
+    """Workers for all queues.
+
+    Args:
+        cached_workflows: 0 replays each workflow from its history at every task.
+        versioned: False for servers that know no versions of workers.
+    """
     script = Script()
     agents, spaces, records = Agents(script), Workspaces(script), Records(script)
     quick = [records.record, records.keep_document, records.open_budget, records.change_standing]
     team = Team(script)
     quick += [team.read_questions, team.close_question, team.survey_team]
+    lineages = Lineages(script)
+    quick += [lineages.read_run, lineages.rewind_run]
     tools = [
         spaces.open_project,
         spaces.prepare_target,
@@ -145,6 +155,8 @@ async def working(client: Client, project: str | None = None, cached_workflows: 
         spaces.deliver,
         spaces.close_project,
         team.read_profiles,
+        lineages.give_up_task,
+        Hooks(script).run_hook,
     ]
     parts = [
         (WORKFLOW_QUEUE, [Project, Sprint, AgentTask], quick),
@@ -163,8 +175,9 @@ async def working(client: Client, project: str | None = None, cached_workflows: 
                 # Cancellation travels with heartbeats, which the SDK holds back for most of their timeout.
                 max_heartbeat_throttle_interval=timedelta(milliseconds=200),
                 sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
-                deployment_config=WorkerDeploymentConfig(version=VERSION, use_worker_versioning=True),
+                deployment_config=WorkerDeploymentConfig(version=VERSION, use_worker_versioning=versioned),
             )
             await stack.enter_async_context(worker)
-        await set_current_version(client, VERSION.deployment_name, VERSION.build_id)
+        if versioned:
+            await set_current_version(client, VERSION.deployment_name, VERSION.build_id)
         yield World(client, script, project or f"p{next(NUMBERS)}")
