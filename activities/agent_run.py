@@ -12,6 +12,7 @@ from activities.heartbeat import beating
 from activities.soft_limit import soft_limit_notices
 from agents.runner import AgentDeps, run_agent
 from agents.runs import AgentOutcome, AgentRun
+from ledger.store import Budget
 from ledger.vocabulary import OutcomeKind
 
 
@@ -30,6 +31,7 @@ class AgentRuns(AgentActivities):
         """
         stopping = asyncio.Event()
         position: list[object] = [-1, "starting"]
+        budgets: list[Budget] = []
 
         def beat(ordinal: int, state: str) -> None:
             position[:] = [ordinal, state]
@@ -42,14 +44,16 @@ class AgentRuns(AgentActivities):
             async with beating(lambda: position):
                 with translated():
                     run = asyncio.create_task(
-                        run_agent(request, self._deps, stopping=stopping, beat=beat, holder=holder)
+                        run_agent(
+                            request, self._deps, stopping=stopping, beat=beat, holder=holder, spent=budgets.extend
+                        )
                     )
                     outcome = await _finish_in_order(run, stopping)
         finally:
             watch.cancel()
         if outcome.kind is OutcomeKind.PAUSED and activity.is_worker_shutdown():
             raise worker_stopping()
-        notices = await soft_limit_notices(self._deps.store, self._deps.feed, request.budget_scope)
+        notices = await soft_limit_notices(budgets, self._deps.feed)
         return without_long_text(outcome.model_copy(update={"notices": notices}))
 
 

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import structlog
+from collections.abc import Sequence
 
 from agents.feed import Feed
-from ledger.errors import LedgerError
-from ledger.store import Budget, Store
+from ledger.store import Budget
 from ledger.vocabulary import SOFT_LIMIT_PERCENT, Json, dollars, is_low
 
-log = structlog.get_logger(__name__)
 
-
-async def soft_limit_notices(store: Store, feed: Feed, scope: str) -> tuple[str, ...]:
-    """What to say of a scope and its ancestors, root first; the live feed shows each once for each limit.
-
-    A record that does not answer costs the notice, never the run: the hard limit holds without it.
-    """
-    try:
-        low = [notice for budget in await store.budget_path(scope) for notice in _notices(budget)]
-    except LedgerError as error:
-        log.warning("soft_limit_unknown", scope=scope, error=str(error)[:200])
-        return ()
+async def soft_limit_notices(budgets: Sequence[Budget], feed: Feed) -> tuple[str, ...]:
+    """What to say of a scope and its ancestors, root first; the live feed shows each once for each limit."""
+    low = [notice for budget in budgets for notice in _notices(budget)]
     for budget, limit, text in low:
-        project = scope.partition("/")[0]
+        project = budget.scope.partition("/")[0]
         event: dict[str, Json] = {"type": "budget", "text": text, "data": budget.model_dump(mode="json")}
         await feed.publish_once(project, f"budget_low:{budget.scope}:{limit}", event)
     return tuple(text for _, _, text in low)

@@ -12,6 +12,7 @@ from agents.feed import Feed
 from agents.receipts import StepKey
 from agents.runs import AgentRun
 from ledger.store import Receipt
+from ledger.teamwork import Card
 from ledger.vocabulary import AgentState, ArtifactRef, Json, StepKind
 
 MAX_TEXT = 500
@@ -35,7 +36,7 @@ class Announcer:
         self._feed = feed
         self._request = request
         self._beat = beat
-        self._waiting: asyncio.Queue[dict[str, Json] | None] = asyncio.Queue(MAX_WAITING)
+        self._waiting: asyncio.Queue[dict[str, Json] | Card | None] = asyncio.Queue(MAX_WAITING)
         self._publishing: asyncio.Task[None] | None = None
         self._leaving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._state: AgentState | None = None
@@ -106,6 +107,11 @@ class Announcer:
         if artifact is not None:
             self.tell("artifact", artifact.name, digest=artifact.digest, size=artifact.size)
 
+    def show(self, card: Card) -> None:
+        """The agent's card has changed."""
+        if not self._waiting.full():
+            self._waiting.put_nowait(card)
+
     def state(self, state: AgentState, text: str = "", **data: Json) -> None:
         """The agent's state changed; the same state again is not told twice."""
         if state is not self._state:
@@ -131,11 +137,13 @@ class Announcer:
 
     async def _publish(self) -> None:
         while (event := await self._waiting.get()) is not None:
-            events = [event]
+            taken = [event]
             await asyncio.wait([self._leaving], timeout=GATHER_S)
             while not self._waiting.empty() and event is not None:
                 if (event := self._waiting.get_nowait()) is not None:
-                    events.append(event)
-            await self._feed.publish(self._request.project, *events)
+                    taken.append(event)
+            events = [one for one in taken if not isinstance(one, Card)]
+            cards = [one for one in taken if isinstance(one, Card)]
+            await self._feed.publish(self._request.project, *events, cards=cards[-1:])
             if event is None:
                 return

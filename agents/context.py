@@ -78,12 +78,13 @@ def window_for(chain: Sequence[str]) -> int:
 
 
 def request(purpose: str, messages: Sequence[Chat], tools: Sequence[Mapping[str, Json]], window: int) -> ModelRequest:
-    """One call over the conversation so far, within the window."""
-    return ModelRequest(
-        purpose=purpose,
-        messages=tuple(fit(messages, window)),
-        tools=tuple(dict(tool) for tool in tools),
-        max_tokens=MAX_TOKENS,
+    """One call over the conversation so far, within the window.
+
+    It holds the very messages and tools that it is given, unchecked and uncopied: they are our own, and their digest is made
+    of parts that are known from the turn before.
+    """
+    return ModelRequest.model_construct(
+        purpose=purpose, messages=tuple(fit(messages, window)), tools=tuple(tools), max_tokens=MAX_TOKENS
     )
 
 

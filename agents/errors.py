@@ -136,6 +136,10 @@ class AlreadyReadError(AgentError):
     """A message was read by another step, or put aside, meanwhile."""
 
 
+class MailWaitsError(AgentError):
+    """A message came that the run has not heard; nothing was asked."""
+
+
 class UndeliverableMessageError(AgentError):
     """A message cannot be sent: there is no such addressee, it has finished, its inbox is full, or it is too large."""
 

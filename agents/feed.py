@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, cast
 
 import structlog
@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from ledger.clock import Clock, utc_now
 from ledger.shared import Shared
+from ledger.teamwork import Card
 from ledger.vocabulary import Json, Record
 
 log = structlog.get_logger(__name__)
@@ -43,6 +44,11 @@ def feed_key(project: str) -> str:
     return f"syndic:{{{project}}}:feed"
 
 
+def cards_key(project: str) -> str:
+    """The hash of a project's cards, by agent."""
+    return f"syndic:{{{project}}}:agents"
+
+
 class Feed:
     """Publishes and reads events. A feed that cannot be written never stops work: it is logged and counted."""
 
@@ -52,14 +58,14 @@ class Feed:
         self.failures = 0
         """Events that could not be published since the start."""
         self._quiet_until = 0.0
-        self._waiting: list[tuple[str, str]] = []
+        self._waiting: list[tuple[str, str | Card]] = []
         self._publishers = 0
         """Of what waits."""
         self._next_at = 0.0
         self._written = Shared(self._write)
 
-    async def publish(self, project: str, *events: Mapping[str, Json]) -> None:
-        """Append events in order; `at` is added where it is missing.
+    async def publish(self, project: str, *events: Mapping[str, Json], cards: Sequence[Card] = ()) -> None:
+        """Append events in order; `at` is added where it is missing. Cards are shown beside the feed.
 
         One writer takes whatever all runs of the process have waiting, in one round trip. Many events that come while a
         batch is on its way make the next one larger.
@@ -70,6 +76,7 @@ class Feed:
         at = self._clock().isoformat()
         bodies = (json.dumps({"at": at, **event}, ensure_ascii=True, default=str) for event in events)
         self._waiting += [(feed_key(project), body) for body in bodies]
+        self._waiting += [(cards_key(project), card) for card in cards]
         self._publishers += 1
         await self._written()
 
@@ -88,7 +95,10 @@ class Feed:
         try:
             async with asyncio.timeout(PUBLISH_S), self.redis.pipeline(transaction=False) as pipe:
                 for key, body in batch:
-                    pipe.xadd(key, {"event": body}, maxlen=MAX_EVENTS, approximate=True)
+                    if isinstance(body, Card):
+                        pipe.hset(key, body.id, body.model_dump_json())
+                    else:
+                        pipe.xadd(key, {"event": body}, maxlen=MAX_EVENTS, approximate=True)
                 await pipe.execute()
         except (RedisError, OSError) as error:
             self.failures += len(batch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from types import TracebackType
 
@@ -38,14 +39,18 @@ class HeldLease:
         *,
         ttl: timedelta = TTL,
         renew_every: timedelta = RENEW_EVERY,
+        take: Callable[[], Awaitable[Lease]] | None = None,
     ) -> None:
+        """`take` takes the lease in another way than by `Store.acquire_lease`."""
         self._store = store
         self._info = info
         self._holder = holder
         self._stopping = stopping
         self._ttl = ttl
         self._every = renew_every
+        self._take = take
         self._lease: Lease | None = None
+        self._given_back = False
         self._valid_until = 0.0
         self._lost = False
         self._halt: str | None = None
@@ -58,17 +63,24 @@ class HeldLease:
 
     async def __aenter__(self) -> HeldLease:
         begun = time.monotonic()
-        self._lease = await self._store.acquire_lease(self._info, self._holder, self._ttl)
+        self._lease = await (self._take() if self._take else self._acquire())
         self._valid_until = begun + self._ttl.total_seconds()
         self._renewing = asyncio.create_task(self._keep(), name=f"lease-{self._info.thread}")
         return self
+
+    async def _acquire(self) -> Lease:
+        return await self._store.acquire_lease(self._info, self._holder, self._ttl)
+
+    def given_back(self) -> None:
+        """The end of the run has given it back already."""
+        self._given_back = True
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._renewing is not None:
             await cancelled(self._renewing)
-        if not self._lost:
+        if not self._lost and not self._given_back:
             try:
                 await asyncio.shield(self._store.release_lease(self.lease))
             except LedgerError as failure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from redis.exceptions import RedisError
@@ -21,6 +21,8 @@ class Mailbox:
     project: str
     agent: str
     inbox: Inbox
+    passed: set[str] = field(default_factory=set[str])
+    """Ids of messages that wait there and are for another run of the same agent."""
 
     async def unread(self) -> list[Message]:
         """Messages that no step has read, oldest first."""

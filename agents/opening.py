@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from agents.assignments import Assignment, Document, Work
 from agents.context import PROMPT_VERSION, window_for
 from agents.messages import SYSTEM, MessageType, step_message
@@ -12,7 +10,7 @@ from agents.runs import AgentRun
 from agents.steps import Reading
 from agents.target import Baseline
 from agents.team import card
-from ledger.store import Message, NewMessage, Store
+from ledger.store import Message, NewMessage, Started, Store
 from ledger.vocabulary import ArtifactRef, Record
 
 ASSIGNMENT = "assignment"
@@ -40,12 +38,10 @@ async def load_baseline(store: Store, reference: ArtifactRef | None) -> Baseline
 
 
 async def read_opening(
-    request: AgentRun, store: Store, baseline: Baseline | None, commit: str | None, thread: str
+    request: AgentRun, store: Store, begun: Started, baseline: Baseline | None, commit: str | None
 ) -> Reading:
-    """The run's first input, and the message by which it was given."""
-    assignment, inbox = await asyncio.gather(
-        _assignment(request, store, baseline), store.inbox(request.project, request.agent)
-    )
+    """The run's first input, and the message by which it was given; `begun` is the thread as it was taken."""
+    assignment = await _assignment(request, store, begun, baseline)
     opening = Opening(
         assignment=assignment,
         commit=commit,
@@ -53,9 +49,9 @@ async def read_opening(
         window=window_for(request.chain),
         guidance=request.guidance,
     )
-    message = _given(request, thread)
+    message = _given(request, begun.lease.thread)
     # The run has its assignment with this very step, so nothing of it is left unread.
-    known = [unread.id for unread in inbox if _is_about(request, unread)]
+    known = [unread.id for unread in begun.unread if _is_about(request, unread)]
     return Reading(opening.model_dump(mode="json"), outbox=(message,), acknowledged=(message.id, *known))
 
 
@@ -66,7 +62,7 @@ def _is_about(request: AgentRun, message: Message) -> bool:
     return message.type == MessageType.TASK_HANDOFF and message.payload.get("task") == request.task
 
 
-async def _assignment(request: AgentRun, store: Store, baseline: Baseline | None) -> Assignment:
+async def _assignment(request: AgentRun, store: Store, begun: Started, baseline: Baseline | None) -> Assignment:
     return Assignment(
         work=request.work,
         project=request.project,
@@ -84,7 +80,7 @@ async def _assignment(request: AgentRun, store: Store, baseline: Baseline | None
         gates=tuple(result.state() for result in baseline.gates) if baseline else (),
         documents=(
             *[await _document(store, reference) for reference in request.documents],
-            *await _memories(request, store),
+            *_memories(request, begun),
         ),
         feedback=request.feedback,
         attempt=request.attempt,
@@ -97,12 +93,11 @@ async def _document(store: Store, reference: ArtifactRef) -> Document:
     return Document(name=reference.name, media_type=reference.media_type, text=content.decode("utf-8", "replace"))
 
 
-async def _memories(request: AgentRun, store: Store) -> list[Document]:
+def _memories(request: AgentRun, begun: Started) -> list[Document]:
     """What the agent wrote down for itself in earlier runs and is still of use."""
     if not AGENT_TYPES[request.role].shares:
         return []
-    kept = await store.recall(request.project, request.agent)
-    return [Document(name=f"memory/{memory.name}", text=memory.text) for memory in kept]
+    return [Document(name=f"memory/{memory.name}", text=memory.text) for memory in begun.memories]
 
 
 def _given(request: AgentRun, thread: str) -> NewMessage:

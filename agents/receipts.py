@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 
-from agents.models import Bound, ModelAnswer
-from ledger.chain import digest
+from agents.models import Bound, ModelAnswer, ModelRequest
+from ledger.chain import canonical, digest
 from ledger.events import RunDiverged, StepRecorded
 from ledger.store import Intent, Lease, NewEntry, NewMessage, Receipt, ThreadInfo
 from ledger.vocabulary import Json, StepKind, StepStatus
@@ -27,6 +29,34 @@ class StepKey:
     digest: str
 
 
+class RequestDigests:
+    """The digests of one run's requests. A conversation grows by two messages a turn; the text of the others is known.
+
+    Messages and tools are told by identity, so nobody may change one that was asked with.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Mapping[str, Json], str]] = {}
+
+    def of(self, request: ModelRequest) -> str:
+        """What a model step is bound to: `ledger.chain.digest` of the whole request."""
+        parts = self._texts((*request.messages, *request.tools))
+        messages, tools = parts[: len(request.messages)], parts[len(request.messages) :]
+        text = (
+            f'{{"max_tokens":{request.max_tokens},"messages":[{",".join(messages)}],"purpose":{canonical(request.purpose)},'
+            f'"tool_choice":{canonical(request.tool_choice)},"tools":[{",".join(tools)}]}}'
+        )
+        return sha256(text.encode()).hexdigest()
+
+    def _texts(self, parts: Sequence[Mapping[str, Json]]) -> list[str]:
+        before, self._known = self._known, {}
+        for part in parts:
+            if id(part) not in self._known:
+                known = before.get(id(part))
+                self._known[id(part)] = known if known and known[0] is part else (part, canonical(part))
+        return [self._known[id(part)][1] for part in parts]
+
+
 @dataclass(frozen=True)
 class Pen:
     """Writes for one run: the thread, its lease and the worker stand in everything."""
@@ -35,8 +65,11 @@ class Pen:
     lease: Lease
     worker: str
 
-    def intent(self, key: StepKey, bound: Bound) -> Intent:
-        return Intent(**self._place(key), name=key.name, bound_usd=bound.usd, bound_tokens=bound.tokens)
+    def intent(self, key: StepKey, bound: Bound, heard: Sequence[str] | None = None) -> Intent:
+        return Intent(
+            **self._place(key), name=key.name, bound_usd=bound.usd, bound_tokens=bound.tokens,
+            heard=None if heard is None else tuple(heard),
+        )  # fmt: skip
 
     def receipt(
         self,

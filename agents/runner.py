@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import structlog
+from langchain_core.runnables import RunnableConfig
 from structlog.contextvars import bound_contextvars
 
 from agents.announcing import Announcer, Beat
 from agents.blackboard import Blackboard
-from agents.cards import publish_card
 from agents.confirming import kept_whole
 from agents.context import PROMPT_VERSION, WITHOUT_BOARD, opening
-from agents.errors import ConfirmationNeededError, HaltedError, OverBudgetError, RunStoppedError
+from agents.errors import AgentError, ConfirmationNeededError, HaltedError, OverBudgetError, RunStoppedError
 from agents.feed import Feed
 from agents.graphs.registry import GraphFactory, graph_for
 from agents.inbox import Inbox
 from agents.layout import Layout
-from agents.leases import HeldLease
+from agents.leases import TTL, HeldLease
 from agents.mailbox import Mailbox
 from agents.model_choice import Choices
 from agents.models import Models, hearing
@@ -30,7 +31,7 @@ from agents.policy import TEAM_TOOLS, Policy
 from agents.receipts import Pen
 from agents.runs import AgentOutcome, AgentRun
 from agents.sandbox import Sandbox
-from agents.state import Ending, RunContext, begin
+from agents.state import Ending, RunContext, RunState, begin
 from agents.steps import Reading, Steps, Wiring
 from agents.target import Baseline
 from agents.team import card
@@ -39,9 +40,11 @@ from agents.tools.registry import tools_for
 from agents.workplace import Workplace, environment_of, tool_context
 from ledger.chain import canonical
 from ledger.clock import Clock, utc_now
+from ledger.errors import LeaseHeldError, LedgerError
 from ledger.events import RunFinished, RunStarted
 from ledger.journal import GroupCommit
-from ledger.store import Lease, NewEntry, Store, ThreadInfo
+from ledger.store import Budget, ItemStatus, Lease, Mark, NewEntry, Start, Started, Store, ThreadInfo
+from ledger.teamwork import Card
 from ledger.vocabulary import AgentState, ArtifactRef, OutcomeKind, Tier, thread_id
 
 log = structlog.get_logger(__name__)
@@ -82,7 +85,13 @@ class AgentDeps:
 
 
 async def run_agent(
-    request: AgentRun, deps: AgentDeps, *, stopping: asyncio.Event, beat: Beat, holder: str
+    request: AgentRun,
+    deps: AgentDeps,
+    *,
+    stopping: asyncio.Event,
+    beat: Beat,
+    holder: str,
+    spent: Callable[[Sequence[Budget]], None] | None = None,
 ) -> AgentOutcome:
     """Run one agent to its next outcome, served from the thread's journal as far as that goes.
 
@@ -92,6 +101,7 @@ async def run_agent(
         stopping: Once set, no new step starts and the outcome is `paused`.
         beat: Told the ordinal and name of each step that is done for real.
         holder: Who takes the lease; the same holder takes over from itself at once.
+        spent: Told the budgets of the run's scope and its ancestors as they stand at the end.
 
     Raises:
         LeaseHeldError: Another holder works on the thread.
@@ -100,7 +110,10 @@ async def run_agent(
         ModelError: No model could be asked; another attempt goes on from there.
     """
     with bound_contextvars(project=request.project, task=request.task, agent=request.agent):
-        return await _Run(request, deps, stopping, beat, holder).outcome()
+        outcome, budgets = await _Run(request, deps, stopping, beat, holder).outcome()
+    if spent is not None:
+        spent(budgets)
+    return outcome
 
 
 class _Run:
@@ -109,7 +122,9 @@ class _Run:
         self._deps = deps
         self._thread = thread_id(request.project, request.sprint, request.task, request.lineage)
         self._announcer = Announcer(deps.feed, request, beat)
-        self._held = HeldLease(deps.store, self._info(), holder, stopping)
+        self._held = HeldLease(deps.store, self._info(), holder, stopping, take=self._take)
+        self._holder = holder
+        self._begun: Started | None = None
         self._log = log.bind(thread=self._thread)
         self._questions: set[str] = set()
 
@@ -121,17 +136,28 @@ class _Run:
             prompt_version=PROMPT_VERSION,
         )  # fmt: skip
 
-    async def outcome(self) -> AgentOutcome:
+    async def _take(self) -> Lease:
+        """Take the thread, and read what the run needs to begin, in one statement."""
+        result = await self._deps.journal.submit(Start(info=self._info(), holder=self._holder, ttl=TTL))
+        if result.status is ItemStatus.HELD:
+            raise LeaseHeldError(self._thread, str(result.detail), result.seconds_left or 0.0)
+        if result.started is None:
+            raise LedgerError(f"thread {self._thread} cannot be taken: {result.detail}")
+        self._begun = result.started
+        return result.started.lease
+
+    async def outcome(self) -> tuple[AgentOutcome, Sequence[Budget]]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._announcer)
             await stack.enter_async_context(self._held)
             scratch = stack.enter_context(self._deps.layout.scratch(self._request.project, "run"))
             place = Workplace(self._request, self._deps.layout, scratch)
-            steps = await self._steps(place)
-            await self._started(steps)
+            steps = self._steps(place)
+            self._started(steps)
             try:
                 with hearing(self._announcer.hears):
                     ending = await self._work(steps, place, scratch)
+                return await self._finished(ending, steps, place)
             except (HaltedError, RunStoppedError) as error:
                 ending = Ending(kind=OutcomeKind.PAUSED, summary=str(error))
             except OverBudgetError as error:
@@ -139,18 +165,27 @@ class _Run:
             except ConfirmationNeededError as error:
                 call = await kept_whole(error.call, self._deps.store)
                 ending = Ending(kind=OutcomeKind.NEEDS_HUMAN, summary=str(error), call=call)
-            except Exception as error:
-                self._announcer.state(AgentState.ERROR, f"{type(error).__name__}: {error}")
+            except (Exception, asyncio.CancelledError) as error:
+                await self._give_up(steps, error)
                 raise
-            return await self._finished(ending, steps, place)
+            return await self._finished(ending, steps, place, after_refusal=True)
 
-    async def _steps(self, place: Workplace) -> Steps:
-        served, _ = await asyncio.gather(self._deps.store.steps(self._thread), self._publish_card(AgentState.IDLE))
+    async def _give_up(self, steps: Steps, error: BaseException) -> None:
+        """What was done before the error stays done."""
+        if isinstance(error, Exception):
+            self._announcer.state(AgentState.ERROR, f"{type(error).__name__}: {error}")
+        try:
+            await steps.flush()
+        except (AgentError, LedgerError) as refusal:
+            self._log.warning("steps_not_written", error=str(refusal)[:200])
+
+    def _steps(self, place: Workplace) -> Steps:
+        assert self._begun is not None  # taken with the lease
         return Steps(
-            served,
+            self._begun.steps,
             Wiring(
                 pen=Pen(self._info(), self._held.lease, self._deps.worker),
-                submit=self._deps.journal.submit,
+                submit=self._deps.journal.submit_all,
                 record=self._deps.store.record,
                 guard=self._held,
                 observer=self._announcer,
@@ -187,13 +222,16 @@ class _Run:
             record=deps.store.record,
             choices=deps.choices,
         )
-        graph = graph_for(request.work, deps.graphs)
-        state = await graph.ainvoke(
-            begin(opening(told.assignment, told.prompt, told.guidance), request.chain),
-            context=context,
-            config={"recursion_limit": NODES_PER_TURN * (request.max_steps + 2)},
-        )
-        return state["ending"]
+        return await self._walk(begin(opening(told.assignment, told.prompt, told.guidance), request.chain), context)
+
+    async def _walk(self, state: RunState, context: RunContext) -> Ending:
+        """Run the graph. Nothing but the ending is asked of it: each state in between would be put together for nobody."""
+        request = self._request
+        config: RunnableConfig = {"recursion_limit": NODES_PER_TURN * (request.max_steps + 2)}
+        graph = graph_for(request.work, self._deps.graphs)
+        told = graph.astream(state, config, context=context, stream_mode="values", output_keys="ending")
+        *_, ending = [cast("Ending", ending) async for ending in told]  # typed for states as a whole
+        return ending
 
     async def _opening(self, steps: Steps, place: Workplace, baseline: Baseline | None) -> Opening:
         """Ordinal 0. A served one also says where the worktree began, before anything is done for real."""
@@ -203,11 +241,14 @@ class _Run:
 
         async def read() -> Reading:
             start = await place.choose_start()
-            return await read_opening(self._request, self._deps.store, baseline, start, self._thread)
+            assert self._begun is not None  # taken with the lease
+            return await read_opening(self._request, self._deps.store, self._begun, baseline, start)
 
         told = Opening.model_validate(await steps.input(0, ASSIGNMENT, read))
         place.start = told.commit
         if known is None:
+            if place.exists:
+                await steps.flush()  # a worktree is opened where the record says that the run began
             await place.open()
         return told
 
@@ -228,25 +269,27 @@ class _Run:
     def _inbox(self) -> Inbox:
         return Inbox(self._deps.feed.redis, self._deps.store, self._request.project, self._request.agent)
 
-    async def _publish_card(self, state: AgentState) -> None:
+    def _card(self, state: AgentState) -> Card:
         request = self._request
-        shown = card(request.agent, request.role, request.seat, skills=request.skills, state=state, task=request.task)
-        await publish_card(self._deps.store, self._deps.feed.redis, request.project, shown)
+        return card(request.agent, request.role, request.seat, skills=request.skills, state=state, task=request.task)
 
-    async def _started(self, steps: Steps) -> None:
-        lease = self._held.lease
+    def _started(self, steps: Steps) -> None:
+        epoch, served = self._held.lease.epoch, steps.totals.steps
         body = RunStarted(
-            thread=self._thread, role=self._request.role.value, agent=self._request.agent, epoch=lease.epoch,
-            served=steps.totals.steps,
-        )  # fmt: skip
-        await self._record(body, lease)
-        self._log.info("run_started", epoch=lease.epoch, served=steps.totals.steps)
+            thread=self._thread, role=self._request.role.value, agent=self._request.agent, epoch=epoch, served=served
+        )
+        shown = self._card(AgentState.IDLE)
+        self._announcer.show(shown)
+        steps.mark(self._mark(body, shown))
+        self._log.info("run_started", epoch=epoch, served=served)
 
-    async def _finished(self, ending: Ending, steps: Steps, place: Workplace) -> AgentOutcome:
-        totals = steps.totals
+    async def _finished(
+        self, ending: Ending, steps: Steps, place: Workplace, *, after_refusal: bool = False
+    ) -> tuple[AgentOutcome, Sequence[Budget]]:
+        totals, document = steps.totals, self._document(ending)
         outcome = AgentOutcome(
             kind=ending.kind, thread=self._thread, summary=ending.summary, result=ending.result,
-            artifact=await self._keep(ending), question=ending.question, question_id=ending.question_id,
+            artifact=self._reference(document) if document else None, question=ending.question, question_id=ending.question_id,
             to_role=ending.to_role, questions=tuple(sorted(self._questions)),
             to_agent=ending.to_agent, commit=totals.commit or place.start, steps=totals.steps,
             model_calls=totals.model_calls, cost_usd=totals.cost_usd, tokens=totals.tokens, exceeded=ending.exceeded,
@@ -256,27 +299,28 @@ class _Run:
             thread=self._thread, outcome=outcome.kind.value, summary=outcome.summary, steps=outcome.steps,
             model_calls=outcome.model_calls, cost_usd=outcome.cost_usd, commit=outcome.commit,
         )  # fmt: skip
-        await asyncio.gather(self._record(body, self._held.lease), self._publish_card(STATES[ending.kind]))
+        shown = self._card(STATES[ending.kind])
+        mark = self._mark(body, shown).model_copy(update={"artifact": document, "releases": self._holder})
+        result = await steps.finish(mark, after_refusal=after_refusal)
+        self._held.given_back()
+        self._announcer.show(shown)
         self._announcer.kept(outcome.artifact)
         self._announcer.state(STATES[ending.kind], ending.summary, outcome=ending.kind.value)
         self._log.info("run_finished", outcome=ending.kind.value, steps=totals.steps, calls=totals.model_calls)
-        return outcome
+        return outcome, result.budgets
 
-    async def _keep(self, ending: Ending) -> ArtifactRef | None:
+    def _document(self, ending: Ending) -> str | None:
         """The result as a document that other agents can be given."""
-        if ending.kind is not OutcomeKind.FINISHED:
-            return None
-        request = self._request
-        content = canonical(ending.result).encode()
-        digest = await self._deps.store.put_artifact(content, "application/json")
+        return canonical(ending.result) if ending.kind is OutcomeKind.FINISHED else None
+
+    def _reference(self, document: str) -> ArtifactRef:
+        request, content = self._request, document.encode()
         name = f"{request.seat or request.work}:{request.task}"
+        digest = hashlib.sha256(content).hexdigest()
         return ArtifactRef(name=name, digest=digest, media_type="application/json", size=len(content))
 
-    async def _record(self, body: RunStarted | RunFinished, lease: Lease) -> None:
-        entry = NewEntry(
-            project=self._request.project,
-            key=f"{self._thread}/run/{lease.epoch}/{body.kind}",
-            kind=body.kind,
-            body=body.model_dump(mode="json"),
-        )
-        await self._deps.store.record([entry])
+    def _mark(self, body: RunStarted | RunFinished, shown: Card) -> Mark:
+        epoch, project = self._held.lease.epoch, self._request.project
+        key = f"{self._thread}/run/{epoch}/{body.kind}"
+        entry = NewEntry(project=project, key=key, kind=body.kind, body=body.model_dump(mode="json"))
+        return Mark(thread=self._thread, epoch=epoch, project=project, entries=(entry,), card=shown)

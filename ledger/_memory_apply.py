@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -11,7 +12,7 @@ from ledger._wire import Prepared
 from ledger.chain import decimal_text
 from ledger.errors import KeyConflictError
 from ledger.events import BudgetViolated, LateAnswer
-from ledger.store import Budget, Intent, ItemResult, ItemStatus, NewEntry, Receipt, Step
+from ledger.store import Budget, Intent, ItemResult, ItemStatus, Mark, NewEntry, Receipt, Step
 from ledger.vocabulary import Exceeded, StepKind, StepStatus
 
 
@@ -38,12 +39,22 @@ def has_result(kept: KeptStep | None) -> bool:
     return kept.step.status is StepStatus.DONE or failed_for_good
 
 
+def no_thread(name: str) -> ItemResult:
+    return _answer(ItemStatus.INVALID, f"there is no thread {name}")
+
+
+def refusal_of_mark(thread: Thread | None, item: Mark) -> ItemResult | None:
+    """Why a run that has lost its thread may not write beside its steps."""
+    return _lost(thread) if thread is not None and item.epoch != thread.epoch else None
+
+
 def apply_one(state: State, prepared: Prepared, now: datetime) -> ItemResult:
-    """Apply one item to the state, or refuse it without a change."""
+    """Apply one intent or receipt to the state, or refuse it without a change."""
     item = prepared.item
+    assert isinstance(item, Intent | Receipt)  # the others are the store's own
     thread = state.threads.get(item.thread)
     if thread is None:
-        return _answer(ItemStatus.INVALID, f"there is no thread {item.thread}")
+        return no_thread(item.thread)
     if item.ordinal < 0 or item.sub < 0:
         return _answer(ItemStatus.INVALID, "an ordinal is never negative")
     if isinstance(item, Intent):
@@ -74,6 +85,9 @@ def _apply_intent(state: State, item: Intent, bound: Amount, thread: Thread, now
     halt = state.halted_by(thread)
     if halt:
         return _answer(ItemStatus.HALTED, halt)
+    # A call that was begun cannot be preceded by the step that reads the message.
+    if kept is None and item.heard is not None and _waits(state, thread, item.heard):
+        return _answer(ItemStatus.MAIL)
     refusal = _refused_by_budget(state, thread, bound)
     if refusal:
         return refusal
@@ -83,6 +97,11 @@ def _apply_intent(state: State, item: Intent, bound: Amount, thread: Thread, now
         Attempt(*key, kept.step.attempt, item.epoch, item.name, item.request_digest, bound, item.worker, now)
     )
     return _with(ItemStatus.OK, kept)
+
+
+def _waits(state: State, thread: Thread, heard: Sequence[str]) -> bool:
+    unread = Mail(state).unread(thread.info.project, thread.info.agent)
+    return any(kept.message.id not in heard for kept in unread)
 
 
 def _reserved_step(item: Intent, before: KeptStep | None, now: datetime) -> Step:

@@ -15,12 +15,30 @@ from decimal import ROUND_HALF_UP, ROUND_UP, Decimal
 from typing import Any, cast
 
 from ledger.chain import compact, entry_payload, instant_text
-from ledger.store import Entry, Intent, Item, ItemResult, ItemStatus, Message, NewEntry, NewMessage, Receipt, Step
+from ledger.store import (
+    Budget,
+    Entry,
+    Intent,
+    Item,
+    ItemResult,
+    ItemStatus,
+    Lease,
+    Mark,
+    Message,
+    NewEntry,
+    NewMessage,
+    Receipt,
+    Start,
+    Started,
+    Step,
+)
+from ledger.teamwork import Memory
 from ledger.vocabulary import Json, StepStatus
 
 PLACES = Decimal("0.000000001")
 MOST = Decimal(10**9 - 1)
 MOST_TOKENS = 10**15
+_TIMES = ("at", "delivered_at", "buried_at")
 _UNFIT = re.compile(r"(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])")
 
 
@@ -29,14 +47,12 @@ class Prepared:
     """An item in the form in which it is written."""
 
     item: Item
-    amount: Decimal
-    """Bound of an intent, cost of a receipt, in the database's places."""
-    tokens: int
-    """Of the same."""
-    result: str
-    payloads: tuple[str, ...]
-    """Of the receipt's entries."""
     text: str
+    amount: Decimal = Decimal(0)
+    """Bound of an intent, cost of a receipt, in the database's places."""
+    tokens: int = 0
+    """Of the same."""
+    result: str = "null"
 
 
 def money(amount: Decimal, *, up: bool = False) -> Decimal:
@@ -50,29 +66,47 @@ def money(amount: Decimal, *, up: bool = False) -> Decimal:
     return amount.quantize(PLACES, rounding=ROUND_UP if up else ROUND_HALF_UP)
 
 
-def prepare(item: Item, now: datetime) -> Prepared:
-    """Make an item ready.
+def prepare(item: Item, now: datetime, *, brief: bool = False) -> Prepared:
+    """Make an item ready; `brief` asks the database not to send back what it was sent.
 
     Raises:
         LedgerError: one of its entries is not of its kind.
         TypeError, ValueError, ArithmeticError: something in it cannot be written.
     """
-    if isinstance(item, Intent):
-        bound = money(item.bound_usd, up=True)
-        if not 0 <= item.bound_tokens < MOST_TOKENS:
-            raise ValueError(f"{item.bound_tokens} is no number of tokens between 0 and {MOST_TOKENS}")
-        wire = {**_head(item), "item": "intent", "bound_usd": str(bound), "bound_tokens": item.bound_tokens}
-        return Prepared(item, bound, item.bound_tokens, "null", (), _text(wire))
-    return _prepare_receipt(item, now)
+    wire: dict[str, Json] = {}
+    if item.chained:
+        wire["chained"] = True
+    if brief:
+        wire["brief"] = True
+    match item:
+        case Intent():
+            return _prepare_intent(item, wire)
+        case Receipt():
+            return _prepare_receipt(item, now, wire)
+        case Start():
+            seconds = item.ttl.total_seconds()
+            wire |= {"item": "start", "info": item.info, "holder": item.holder, "ttl_s": seconds}
+        case Mark():
+            wire |= _mark(item, now)
+    return Prepared(item, _text(wire))
 
 
-def _prepare_receipt(item: Receipt, now: datetime) -> Prepared:
+def _prepare_intent(item: Intent, wire: dict[str, Json]) -> Prepared:
+    bound = money(item.bound_usd, up=True)
+    if not 0 <= item.bound_tokens < MOST_TOKENS:
+        raise ValueError(f"{item.bound_tokens} is no number of tokens between 0 and {MOST_TOKENS}")
+    wire |= {**_head(item), "item": "intent", "bound_usd": str(bound), "bound_tokens": item.bound_tokens}
+    if item.heard is not None:
+        wire["heard"] = item.heard
+    return Prepared(item, _text(wire), bound, item.bound_tokens)
+
+
+def _prepare_receipt(item: Receipt, now: datetime, wire: dict[str, Json]) -> Prepared:
     if item.status not in (StepStatus.DONE, StepStatus.FAILED):
         raise ValueError(f"a receipt is done or failed, not {item.status}")
     cost = money(item.cost_usd)
     result = compact(item.result)
-    payloads = tuple(entry_payload(entry, now) for entry in item.entries)
-    wire: dict[str, Json] = {
+    wire |= {
         **_head(item),
         "item": "receipt",
         "kind": item.kind,
@@ -84,16 +118,28 @@ def _prepare_receipt(item: Receipt, now: datetime) -> Prepared:
         "commit": item.commit,
     }
     if item.entries:
-        wire["entries"] = [_entry(*pair, now) for pair in zip(item.entries, payloads, strict=True)]
+        wire["entries"] = [_entry(entry, entry_payload(entry, now), now) for entry in item.entries]
     if item.outbox:
         wire["outbox"] = [_message(message) for message in item.outbox]
     if item.acknowledged:
         wire["acknowledged"] = item.acknowledged
-    tokens = item.usage.tokens if item.usage else 0
-    return Prepared(item, cost, tokens, result, payloads, _text(wire))
+    return Prepared(item, _text(wire), cost, item.usage.tokens if item.usage else 0, result)
 
 
-def _head(item: Item) -> dict[str, Json]:
+def _mark(item: Mark, now: datetime) -> dict[str, Json]:
+    wire: dict[str, Json] = {"item": "mark", "thread": item.thread, "epoch": item.epoch}
+    if item.entries:
+        wire["entries"] = [_entry(entry, entry_payload(entry, now), now) for entry in item.entries]
+    if item.card is not None:
+        wire["card"] = item.card
+    if item.artifact is not None:
+        wire["artifact"] = item.artifact
+    if item.releases is not None:
+        wire["releases"] = item.releases
+    return wire
+
+
+def _head(item: Intent | Receipt) -> dict[str, Json]:
     return {
         "thread": item.thread,
         "ordinal": item.ordinal,
@@ -148,7 +194,7 @@ def entry_of(row: dict[str, Any]) -> Entry:
 
 def message_of(row: dict[str, Any]) -> Message:
     """A message from its columns."""
-    times = {name: at and at.astimezone(UTC) for name, at in row.items() if name in ("at", "delivered_at", "buried_at")}
+    times = {name: at and at.astimezone(UTC) for name, at in row.items() if name in _TIMES}
     return Message.model_validate({**row, **times, "payload": json.loads(row["payload"])})
 
 
@@ -164,9 +210,31 @@ def step_of(wire: dict[str, Any], result: str | None = None) -> Step:
 
 def answer_of(wire: dict[str, Any], prepared: Prepared) -> ItemResult:
     """One answer of `syndic.apply`."""
-    status = ItemStatus(wire["status"])
+    status, item = ItemStatus(wire["status"]), prepared.item
+    if isinstance(item, Start) and status is ItemStatus.OK:
+        return ItemResult(status=status, started=_started(wire, item))
     step = wire.get("step")
     if step is None:
-        return ItemResult(status=status, detail=wire.get("detail"), exceeded=wire.get("exceeded"))
-    written = status is ItemStatus.OK and isinstance(prepared.item, Receipt) and step["result"] is None
+        return ItemResult(
+            status=status,
+            detail=wire.get("detail"),
+            exceeded=wire.get("exceeded"),
+            seconds_left=wire.get("seconds_left"),
+            budgets=tuple(Budget.model_validate(row) for row in wire.get("budgets") or ()),
+        )
+    written = status is ItemStatus.OK and isinstance(item, Receipt) and step["result"] is None
     return ItemResult(status=status, step=step_of(step, prepared.result if written else None))
+
+
+def _started(wire: dict[str, Any], item: Start) -> Started:
+    return Started(
+        lease=Lease(thread=item.info.thread, holder=item.holder, epoch=wire["epoch"]),
+        steps=tuple(map(step_of, wire["steps"] or ())),
+        unread=tuple(_unread(row) for row in wire["unread"] or ()),
+        memories=tuple(Memory.model_validate(row) for row in wire["memories"] or ()),
+    )
+
+
+def _unread(wire: dict[str, Any]) -> Message:
+    times = {name: at and datetime.fromisoformat(at) for name, at in wire.items() if name in _TIMES}
+    return message_of({**wire, **times})

@@ -15,6 +15,7 @@ class LeaseHeldError(LedgerError):
 
     def __init__(self, thread: str, holder: str, seconds_left: float) -> None:
         super().__init__(f"thread {thread} is held by {holder} for another {seconds_left:.1f} s")
+        self.holder = holder
         self.seconds_left = seconds_left
 
 

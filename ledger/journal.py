@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from ledger.errors import LedgerError
 from ledger.store import Item, ItemResult, Store
 
-_Waiting = tuple[Item, "asyncio.Future[ItemResult]"]
+_Waiting = tuple[Sequence[Item], "asyncio.Future[list[ItemResult]]"]
 
 
 class GroupCommit:
     """The one way in which the runs of a process write steps.
 
     An item that was submitted is written even when its waiter is cancelled: an answer that was paid for is not lost
-    because somebody stopped waiting.
+    because somebody stopped waiting. Answers `OK` do not repeat what was written.
     """
 
     def __init__(self, store: Store, max_batch: int = 200) -> None:
@@ -40,20 +40,22 @@ class GroupCommit:
         return (await self.submit_all([item]))[0]
 
     async def submit_all(self, items: Sequence[Item]) -> list[ItemResult]:
-        """Write items in order; one answer each.
+        """Write items in order and in one transaction; one answer each.
 
         Raises:
             LedgerError: the store failed; what is known of none is known of all, submit them again.
         """
         if self._closed:
             raise LedgerError("the journal is closed")
-        futures = [self._enqueue(item) for item in items]
-        self._wake()
-        answers = await asyncio.shield(asyncio.gather(*futures, return_exceptions=True))
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-        return [answer for answer in answers if isinstance(answer, ItemResult)]
+        if not items:
+            return []
+        future: asyncio.Future[list[ItemResult]] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(_seen)
+        self._waiting.append((items, future))
+        if self._writer is None or self._writer.done():
+            # An empty context: the writer's spans and log fields belong to no single run.
+            self._writer = asyncio.create_task(self._drain(), name="group-commit", context=contextvars.Context())
+        return await asyncio.shield(future)
 
     async def aclose(self) -> None:
         """Write what waits, and take no more."""
@@ -61,28 +63,27 @@ class GroupCommit:
         if self._writer is not None:
             await asyncio.shield(self._writer)
 
-    def _enqueue(self, item: Item) -> asyncio.Future[ItemResult]:
-        future: asyncio.Future[ItemResult] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
-        return future
-
-    def _wake(self) -> None:
-        if self._waiting and (self._writer is None or self._writer.done()):
-            # An empty context: the writer's spans and log fields belong to no single run.
-            self._writer = asyncio.create_task(self._drain(), name="group-commit", context=contextvars.Context())
+    def _take(self) -> list[_Waiting]:
+        """The next batch: what was submitted together stays together."""
+        batch = [self._waiting.popleft()]
+        size = len(batch[0][0])
+        while self._waiting and (size := size + len(self._waiting[0][0])) <= self._max_batch:
+            batch.append(self._waiting.popleft())
+        return batch
 
     async def _drain(self) -> None:
         while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
+            batch = self._take()
             try:
-                answers = await self._store.apply([item for item, _ in batch])
+                answers = await self._store.apply([item for items, _ in batch for item in items], brief=True)
             except BaseException as error:
                 self._fail(batch, error)
                 if not isinstance(error, Exception):
                     raise
             else:
-                for (_, future), answer in zip(batch, answers, strict=True):
-                    future.set_result(answer)
+                rest = iter(answers)
+                for items, future in batch:
+                    future.set_result([next(rest) for _ in items])
 
     def _fail(self, batch: Sequence[_Waiting], error: BaseException) -> None:
         stopped = not isinstance(error, Exception)
@@ -93,3 +94,9 @@ class GroupCommit:
                 future.set_exception(error)
         if stopped:
             self._waiting.clear()
+
+
+def _seen(future: asyncio.Future[list[ItemResult]]) -> None:
+    """Nobody need be left to hear of an error."""
+    if not future.cancelled():
+        future.exception()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from ledger._memory_apply import apply_one
+from ledger._memory_apply import apply_one, no_thread, refusal_of_mark
 from ledger._memory_lineages import MemoryLineages
 from ledger._memory_mail import Mail
 from ledger._memory_messages import MemoryMessages
@@ -34,8 +34,11 @@ from ledger.store import (
     ItemResult,
     ItemStatus,
     Lease,
+    Mark,
     NewEntry,
     StandingRow,
+    Start,
+    Started,
     Step,
     ThreadInfo,
     UsageRow,
@@ -123,16 +126,65 @@ class MemoryStore(MemoryMessages, MemoryTeamwork, MemoryLineages):
     async def steps(self, thread: str) -> list[Step]:
         return [kept.read() for key, kept in sorted(self._state.steps.items()) if key[0] == thread]
 
-    async def apply(self, items: Sequence[Item]) -> list[ItemResult]:
+    async def apply(self, items: Sequence[Item], *, brief: bool = False) -> list[ItemResult]:
         now = self._clock()
-        return [self._apply_one(item, now) for item in items]
+        results: list[ItemResult] = []
+        for item in items:
+            if item.chained and results and results[-1].status not in (ItemStatus.OK, ItemStatus.SERVED):
+                results.append(ItemResult(status=ItemStatus.SKIPPED))
+                continue
+            result = await self._apply_one(item, now)
+            left_out = brief and result.status is ItemStatus.OK and not isinstance(item, Start)
+            results.append(result.model_copy(update={"step": None}) if left_out else result)
+        return results
 
-    def _apply_one(self, item: Item, now: datetime) -> ItemResult:
+    async def _apply_one(self, item: Item, now: datetime) -> ItemResult:
         try:
             prepared = prepare(item, now)
         except (LedgerError, TypeError, ValueError, ArithmeticError) as error:
             return ItemResult(status=ItemStatus.INVALID, detail=str(error)[:500])
-        return apply_one(self._state, prepared, now)
+        match item:
+            case Start():
+                return await self._start(item)
+            case Mark():
+                return await self._mark(item, now)
+            case _:
+                return apply_one(self._state, prepared, now)
+
+    async def _start(self, item: Start) -> ItemResult:
+        info = item.info
+        try:
+            lease = await self.acquire_lease(info, item.holder, item.ttl)
+        except LeaseHeldError as held:
+            return ItemResult(status=ItemStatus.HELD, detail=held.holder, seconds_left=held.seconds_left)
+        started = Started(
+            lease=lease,
+            steps=tuple(await self.steps(info.thread)),
+            unread=tuple(await self.inbox(info.project, info.agent)),
+            memories=tuple(await self.recall(info.project, info.agent)),
+        )
+        return ItemResult(status=ItemStatus.OK, started=started)
+
+    async def _mark(self, item: Mark, now: datetime) -> ItemResult:
+        thread = self._state.threads.get(item.thread)
+        refusal = refusal_of_mark(thread, item)
+        if thread is None or refusal is not None:
+            return refusal or no_thread(item.thread)
+        try:
+            self._state.check_keys(item.entries)
+            if item.card is not None:
+                await self.publish_card(thread.info.project, item.card)
+        except LedgerError as error:
+            return ItemResult(status=ItemStatus.INVALID, detail=str(error))
+        if item.artifact is not None:
+            await self.put_artifact(item.artifact.encode(), "application/json")
+        for entry in item.entries:
+            self._state.append(entry, now)
+        if item.releases is None:
+            return ItemResult(status=ItemStatus.OK)
+        await self.release_lease(Lease(thread=item.thread, holder=item.releases, epoch=item.epoch))
+        known = (self._state.budgets.get(scope) for scope in thread.path)
+        return ItemResult(status=ItemStatus.OK, budgets=tuple(node for node in known if node))
 
     async def in_doubt(self, project: str) -> list[Step]:
         return [

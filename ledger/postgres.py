@@ -145,13 +145,16 @@ class PostgresStore(PostgresMessages, PostgresTeamwork, PostgresLineages):
     async def steps(self, thread: str) -> list[Step]:
         return [step_of(row["step"]) for row in await self._gathered["steps"].rows(thread=thread)]
 
-    async def apply(self, items: Sequence[Item]) -> list[ItemResult]:
+    async def apply(self, items: Sequence[Item], *, brief: bool = False) -> list[ItemResult]:
         now = self._clock()
         results: list[ItemResult | None] = []
         fit: list[Prepared] = []
         for item in items:
+            if item.chained and results and results[-1] is not None:
+                results.append(ItemResult(status=ItemStatus.SKIPPED))
+                continue
             try:
-                fit.append(prepare(item, now))
+                fit.append(prepare(item, now, brief=brief))
                 results.append(None)
             except (LedgerError, TypeError, ValueError, ArithmeticError) as error:
                 results.append(ItemResult(status=ItemStatus.INVALID, detail=str(error)[:500]))

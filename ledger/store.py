@@ -15,7 +15,7 @@ from typing import Protocol
 from ledger.lineages import LineageStore
 from ledger.messages import Message as Message
 from ledger.messages import MessageStore, NewMessage
-from ledger.teamwork import TeamStore
+from ledger.teamwork import Card, Memory, TeamStore
 from ledger.vocabulary import Exceeded, Json, Record, Standing, StepKind, StepStatus, Usage
 
 GENESIS = "0" * 64
@@ -93,6 +93,11 @@ class Intent(Record):
     bound_tokens: int = 0
     """Prompt and completion at most."""
     worker: str
+    heard: tuple[str, ...] | None = None
+    """Where it is given, a message for the thread's agent that nobody has read and that is not among these ids keeps the
+    call from being made: the answer is `MAIL`."""
+    chained: bool = False
+    """Only where the item before it was written, else the answer is `SKIPPED`; for items of one run in one call."""
 
 
 class Receipt(Record):
@@ -117,9 +122,35 @@ class Receipt(Record):
     outbox: tuple[NewMessage, ...] = ()
     acknowledged: tuple[str, ...] = ()
     """Ids of inbox messages that this input step read."""
+    chained: bool = False
+    """As of an intent."""
 
 
-Item = Intent | Receipt
+class Start(Record):
+    """Take a thread, as `Store.acquire_lease` does, and read what a run needs to begin."""
+
+    info: ThreadInfo
+    holder: str
+    ttl: timedelta
+    chained: bool = False
+
+
+class Mark(Record):
+    """What a run writes beside its steps: that it has begun, and how it ended. All of it or nothing."""
+
+    thread: str
+    epoch: int
+    project: str
+    entries: tuple[NewEntry, ...] = ()
+    card: Card | None = None
+    artifact: str | None = None
+    """A JSON document to keep."""
+    releases: str | None = None
+    """The holder who gives the lease back with it; the answer says what is spent."""
+    chained: bool = False
+
+
+Item = Intent | Receipt | Start | Mark
 
 
 class ItemStatus(StrEnum):
@@ -141,6 +172,12 @@ class ItemStatus(StrEnum):
     """A message that the step acknowledges was read by another step, or buried, meanwhile; read again."""
     UNDELIVERABLE = "undeliverable"
     """A message of the step's outbox is refused: no such agent, finished, inbox full, payload too large; `detail` says."""
+    MAIL = "mail"
+    """Nothing was reserved: a message waits that the run has not heard."""
+    HELD = "held"
+    """Another holder works on the thread; `seconds_left` of its lease."""
+    SKIPPED = "skipped"
+    """The item before it was refused."""
 
 
 class Step(Record):
@@ -165,14 +202,6 @@ class Step(Record):
     """The thread in which it was done, and where its cost stands, where a rewind copied it."""
 
 
-class ItemResult(Record):
-    status: ItemStatus
-    step: Step | None = None
-    detail: str | None = None
-    exceeded: Exceeded | None = None
-    """Of `OVER_BUDGET`: which limit."""
-
-
 class Budget(Record):
     """One node of the budget tree, in dollars and in tokens; a limit of None means that only its ancestors limit it.
 
@@ -187,6 +216,32 @@ class Budget(Record):
     limit_tokens: int | None = None
     reserved_tokens: int = 0
     spent_tokens: int = 0
+
+
+class Started(Record):
+    """A thread that was taken, and what a run needs to begin."""
+
+    lease: Lease
+    steps: tuple[Step, ...]
+    """The thread's journal, as `Store.steps` gives it."""
+    unread: tuple[Message, ...]
+    """Its agent's inbox."""
+    memories: tuple[Memory, ...]
+    """What its agent remembers."""
+
+
+class ItemResult(Record):
+    status: ItemStatus
+    step: Step | None = None
+    detail: str | None = None
+    exceeded: Exceeded | None = None
+    """Of `OVER_BUDGET`: which limit."""
+    started: Started | None = None
+    """Of a `Start`."""
+    seconds_left: float | None = None
+    """Of `HELD`; `detail` is the holder."""
+    budgets: tuple[Budget, ...] = ()
+    """Of a `Mark` that gives its lease back: the scope's budget after those of its ancestors, root first."""
 
 
 class UsageRow(Record):
@@ -270,7 +325,9 @@ class Store(MessageStore, TeamStore, LineageStore, Protocol):
         """All steps of the thread in (ordinal, sub) order, with their results."""
         ...
 
-    async def apply(self, items: Sequence[Item]) -> list[ItemResult]: ...
+    async def apply(self, items: Sequence[Item], *, brief: bool = False) -> list[ItemResult]:
+        """One answer each, in order; with `brief` an answer `OK` does not repeat the step that was written."""
+        ...
 
     async def in_doubt(self, project: str) -> list[Step]:
         """Attempts that were asked and whose answer was never journaled."""

@@ -1,4 +1,4 @@
-"""The node `act`: every call of the model's message, each through policy and the journal.
+"""Acting: every call of the model's message, each through policy and the journal.
 
 Calls that only look go side by side, calls that write one by one and in order; what ends the run goes last. The calls of one
 message share an ordinal and have their index as sub-ordinal.
@@ -33,7 +33,7 @@ from agents.tools.base import Tool, ToolContext, ToolResult
 from agents.tools.endings import Ask
 from agents.tools.registry import all_tools
 from ledger.store import NewMessage
-from ledger.vocabulary import Json
+from ledger.vocabulary import Json, Tier
 
 ENDS = ("finish", "refuse", "escalate", "hand_off", "ask")
 MAX_ERRORS = 10
@@ -66,7 +66,7 @@ async def act(state: RunState, runtime: Runtime[RunContext]) -> dict[str, Any]:
     return delta
 
 
-async def after_act(state: RunState) -> str:
+def after_act(state: RunState) -> str:
     closing = state["closing"]
     if closing is None:
         return "think"
@@ -130,10 +130,16 @@ async def _one(run: RunContext, ordinal: int, sub: int, call: ToolCall) -> ToolR
             return Performed(failed({"error": complaint}))
         return await _perform(run, ordinal, sub, tool, arguments)
 
-    result = await run.steps.tool(ordinal, sub, call, call.arguments if complaint else arguments, decide, perform)
+    asked = call.arguments if complaint else arguments
+    result = await run.steps.tool(ordinal, sub, call, asked, decide, perform, looks=bool(complaint) or _looks(tool))
     if call.name in TEAM_TOOLS:
         run.questions.update(result.data.get("questions") or ())
     return result
+
+
+def _looks(tool: Tool | str) -> bool:
+    """Whether a call leaves nothing outside of the run, so that its result may be committed after it is used."""
+    return isinstance(tool, Tool) and not tool.writes and tool.tier <= Tier.READ and tool.name != "ask"
 
 
 def _find(run: RunContext, name: str) -> Tool | str:

@@ -36,7 +36,7 @@ async def review(state: RunState, runtime: Runtime[RunContext]) -> dict[str, Any
 
 async def after_review(state: RunState) -> str:
     if state["ending"] is None:
-        return "ask" if state["closing"] is not None else "think"
+        return "ask" if state["closing"] is not None else "work"
     return "error" if state["ending"].kind is OutcomeKind.FAILED else "end"
 
 
@@ -87,7 +87,7 @@ def _is_answer(run: RunContext, question_id: str) -> bool:
 
 
 async def after_ask(state: RunState) -> str:
-    return "end" if state["ending"] else "think"
+    return "end" if state["ending"] else "work"
 
 
 async def error(state: RunState) -> dict[str, Any]:

@@ -92,7 +92,7 @@ async def consult(state: RunState, runtime: Runtime[RunContext]) -> dict[str, An
 
 
 async def after_consult(state: RunState) -> str:
-    return "end" if state["ending"] else "think"
+    return "end" if state["ending"] else "work"
 
 
 async def _answers(run: RunContext, id: str) -> list[Message]:

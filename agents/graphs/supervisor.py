@@ -1,7 +1,7 @@
 """The project manager at work on a team: assess, then assign, monitor or coordinate, until it completes or escalates.
 
 `assess` looks at what the workflow found (waits, a task that is given away) and leads to the duty that it calls for; the duty
-tells the model what to decide. Then it thinks and acts like every agent. `complete` ends with a decision that the checks
+tells the model what to decide. Then it works like every agent. `complete` ends with a decision that the checks
 have found to change the situation, `escalate` puts the question to a person and goes on with the answer.
 """
 
@@ -16,8 +16,8 @@ from langgraph.runtime import Runtime
 from agents.assignments import Feedback
 from agents.context import note
 from agents.graphs import closing, thinking
-from agents.graphs.acting import act, after_act
 from agents.graphs.build import Graph
+from agents.graphs.working import after_work, work
 from agents.situations import OpenQuestion, Situation, Trouble
 from agents.state import RunContext, RunState
 
@@ -31,25 +31,22 @@ def supervisor() -> Graph:
     graph.add_node("assess", assess)
     for name, node in (("assign", assign), ("monitor", monitor), ("coordinate", coordinate)):
         graph.add_node(name, node)
-        graph.add_edge(name, "think")
-    graph.add_node("think", thinking.think)
+        graph.add_edge(name, "work")
+    graph.add_node("work", work)
     graph.add_node("nudge", thinking.nudge)
-    graph.add_node("act", act)
     graph.add_node("complete", closing.review)
     graph.add_node("escalate", closing.ask)
     graph.add_node("error", closing.error)
     graph.add_edge(START, "assess")
     graph.add_conditional_edges("assess", duty, {name: name for name in DUTIES.values()})
+    graph.add_edge("nudge", "work")
+    ends = dict.fromkeys(("handoff", "refuse", "consult"), "work")
+    told = {"nudge": "nudge", "error": "error", "review": "complete", "ask": "escalate"}
+    graph.add_conditional_edges("work", after_work, {**ends, **told})
     graph.add_conditional_edges(
-        "think", thinking.after_think, {"act": "act", "nudge": "nudge", "ask": "escalate", "error": "error"}
+        "complete", closing.after_review, {"work": "work", "ask": "escalate", "error": "error", "end": END}
     )
-    graph.add_edge("nudge", "think")
-    ends = dict.fromkeys(("think", "handoff", "refuse", "consult"), "think")
-    graph.add_conditional_edges("act", after_act, {**ends, "review": "complete", "ask": "escalate"})
-    graph.add_conditional_edges(
-        "complete", closing.after_review, {"think": "think", "ask": "escalate", "error": "error", "end": END}
-    )
-    graph.add_conditional_edges("escalate", closing.after_ask, {"think": "think", "end": END})
+    graph.add_conditional_edges("escalate", closing.after_ask, {"work": "work", "end": END})
     graph.add_edge("error", END)
     return graph.compile(name="supervisor")
 

@@ -1,8 +1,9 @@
-"""The node `think`: hear what others say, ask the model once, notice when a run goes in circles."""
+"""Thinking: hear what others say, ask the model once, notice when a run goes in circles."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ from langgraph.runtime import Runtime
 
 from agents.assignments import Feedback
 from agents.context import Chat, note, request
-from agents.errors import ModelKeyRefusedError, ModelRefusedError, ThoughtTooLongError
+from agents.errors import MailWaitsError, ModelKeyRefusedError, ModelRefusedError, ThoughtTooLongError
 from agents.graphs.choosing import choose
 from agents.graphs.endings import failed
 from agents.graphs.invalid import given_up
@@ -39,22 +40,51 @@ async def think(state: RunState, runtime: Runtime[RunContext]) -> dict[str, Any]
     run = runtime.context
     if state["turns"] >= run.request.max_steps:
         return {"ending": failed(f"no result after {state['turns']} model calls")}
-    ordinal, heard = await hear(run, state["ordinal"])
-    chosen = await choose(state, run, ordinal)
-    ordinal, state = chosen.ordinal, cast("RunState", {**state, **chosen.delta})
-    messages = [*state["messages"], *heard]
-    schemas = [schema_of(tool) for tool in run.offered.values()]
-    asked = request(run.assignment.work, messages, schemas, run.window)
+    turn = _Turn(state, state["ordinal"])
     try:
-        answer = await _ask(run, ordinal, asked, chosen.chain, chosen.offset)
+        answer = await _answered(run, turn)
     except ThoughtTooLongError as error:
         return {"ending": failed(f"thinking took too long: {error}")}
     except ModelKeyRefusedError:
         raise  # with another key the same request may be served
     except ModelRefusedError as error:
         return {"ending": failed(f"no model can serve this request: {error}")}
-    delta = {"messages": [*heard, said(answer)], "ordinal": ordinal + 1, "turns": state["turns"] + 1}
-    return chosen.delta | delta | _judge_turn(state, run, answer, ordinal)
+    messages = [*turn.heard, said(answer)]
+    delta = {"messages": messages, "ordinal": turn.ordinal + 1, "turns": state["turns"] + 1}
+    return turn.delta | delta | _judge_turn(turn.state, run, answer, turn.ordinal)
+
+
+@dataclass
+class _Turn:
+    """What a turn has read before its model is asked, and its next ordinal."""
+
+    state: RunState
+    ordinal: int
+    heard: list[Chat] = field(default_factory=list[Chat])
+    delta: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+async def _answered(run: RunContext, turn: _Turn) -> ModelAnswer:
+    """Hear what waits and ask. Whether something waits is known where the call is reserved, so nobody looks for nothing."""
+    waits = False
+    while True:
+        turn.ordinal, heard = await hear(run, turn.ordinal, look=waits)
+        chosen = await choose(turn.state, run, turn.ordinal)
+        turn.ordinal, turn.state = chosen.ordinal, cast("RunState", {**turn.state, **chosen.delta})
+        turn.heard += heard
+        turn.delta |= chosen.delta
+        if _is_heard(run, turn.ordinal):
+            continue  # it came when the models had been chosen
+        messages = [*turn.state["messages"], *turn.heard]
+        asked = request(run.assignment.work, messages, _schemas(run), run.window)
+        try:
+            return await _ask(run, turn.ordinal, asked, chosen.chain, chosen.offset)
+        except MailWaitsError:
+            waits = True
+
+
+def _schemas(run: RunContext) -> list[dict[str, Json]]:
+    return [schema_of(tool) for tool in run.offered.values()]
 
 
 async def _ask(run: RunContext, ordinal: int, asked: ModelRequest, chain: Sequence[str], offset: int) -> ModelAnswer:
@@ -69,6 +99,7 @@ async def _ask(run: RunContext, ordinal: int, asked: ModelRequest, chain: Sequen
         asked,
         lambda: run.gateway.bound(asked, chain),
         lambda: thought(run, ordinal, len(chain) - offset, run.gateway.complete(asked, chain, offset, lost=lost)),
+        sorted(run.mailbox.passed),
     )
 
 
@@ -78,15 +109,15 @@ def schema_of(tool: Tool) -> dict[str, Json]:
     return tool.schema()
 
 
-async def hear(run: RunContext, ordinal: int) -> tuple[int, list[Chat]]:
+async def hear(run: RunContext, ordinal: int, *, look: bool) -> tuple[int, list[Chat]]:
     """Read the inbox as an input step, if there is anything in it; returns the next ordinal and what was said.
 
-    Whether a turn began with an input step is on the journal: a turn whose model step is known began without one, or with
-    the one before it, and replays that way whatever lies in the inbox now.
+    Whether an input step came before a call is on the journal: a turn whose model step is known began without one, or with
+    the ones before it, and replays that way whatever lies in the inbox now. Only where `look` says so is the inbox looked into.
     """
-    known = run.steps.known(ordinal)
-    unread = await _unread(run) if known is None else []
-    if not unread and (known is None or (known.kind, known.name) != (StepKind.INPUT, INBOX)):
+    served = _is_heard(run, ordinal)
+    unread = await _unread(run) if look and run.steps.known(ordinal) is None else []
+    if not unread and not served:
         return ordinal, []
 
     async def read() -> Reading:
@@ -101,9 +132,18 @@ async def hear(run: RunContext, ordinal: int) -> tuple[int, list[Chat]]:
     return ordinal + 1, [note(Feedback.model_validate(item)) for item in heard]
 
 
+def _is_heard(run: RunContext, ordinal: int) -> bool:
+    known = run.steps.known(ordinal)
+    return known is not None and (known.kind, known.name) == (StepKind.INPUT, INBOX)
+
+
 async def _unread(run: RunContext) -> list[Message]:
     """What is for this run: not a question, which a run of its own answers, and not the answer that another run waits for."""
-    return [message for message in await run.mailbox.unread() if _is_for(message, run.thread)]
+    unread = await run.mailbox.unread()
+    mine = [message for message in unread if _is_for(message, run.thread)]
+    run.mailbox.passed.clear()
+    run.mailbox.passed.update({message.id for message in unread} - {message.id for message in mine})
+    return mine
 
 
 def _is_for(message: Message, thread: str) -> bool:
@@ -139,7 +179,7 @@ def _signature(calls: tuple[ToolCall, ...]) -> str:
     return digest([[call.name, call.arguments] for call in calls])
 
 
-async def after_think(state: RunState) -> str:
+def after_think(state: RunState) -> str:
     if state["ending"] is not None:
         return "error"
     if state["closing"] is not None:

@@ -47,16 +47,16 @@ async def test_a_notice_comes_at_four_fifths_once_on_the_feed_and_again_for_a_ra
     await store.open_budget("p", Decimal("1"))
     await store.open_budget("p/s1/t", None)
     await spend(store, "0.79", 0)
-    assert await soft_limit_notices(store, feed, "p/s1/t") == ()
+    assert await soft_limit_notices(await store.budget_path("p/s1/t"), feed) == ()
     await spend(store, "0.01", 1)
-    [notice] = await soft_limit_notices(store, feed, "p/s1/t")
+    [notice] = await soft_limit_notices(await store.budget_path("p/s1/t"), feed)
     assert notice.startswith("budget p: 80 % of 1.00 USD are spent")
-    assert await soft_limit_notices(store, feed, "p/s1/t") == (notice,)
+    assert await soft_limit_notices(await store.budget_path("p/s1/t"), feed) == (notice,)
     assert len(redis.events) == 1
     await store.raise_budget("p", Decimal("2"))
-    assert await soft_limit_notices(store, feed, "p/s1/t") == ()
+    assert await soft_limit_notices(await store.budget_path("p/s1/t"), feed) == ()
     await spend(store, "0.90", 2)
-    assert len(await soft_limit_notices(store, feed, "p/s1/t")) == 1
+    assert len(await soft_limit_notices(await store.budget_path("p/s1/t"), feed)) == 1
     assert len(redis.events) == 2
 
 
@@ -67,11 +67,6 @@ async def test_tokens_have_a_notice_of_their_own() -> None:
     for ordinal in range(7):
         await spend(store, "0.01", ordinal)
     feed = Feed(redis)  # pyright: ignore[reportArgumentType] - only what a feed uses
-    [notice] = await soft_limit_notices(store, feed, "p/s1/t")
+    [notice] = await soft_limit_notices(await store.budget_path("p/s1/t"), feed)
     assert notice.startswith("budget p: 80 % of 1,000 tokens are spent")
     assert len(redis.events) == 1
-
-
-async def test_a_record_that_does_not_answer_costs_the_notice_and_not_the_run() -> None:
-    feed = Feed(Keys())  # pyright: ignore[reportArgumentType] - only what a feed uses
-    assert await soft_limit_notices(MemoryStore(Hands()), feed, "nowhere") == ()

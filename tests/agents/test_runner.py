@@ -35,6 +35,7 @@ from agents.workplace import run_branch
 from ledger.chain import verify
 from ledger.journal import GroupCommit
 from ledger.memory import MemoryStore
+from ledger.store import Intent
 from ledger.vocabulary import OutcomeKind, Role, Seat, Standing, StepKind
 from tests.agents.conftest import eventually
 from tests.agents.scripted import Says, Server, by_turn, scripted
@@ -249,20 +250,20 @@ async def test_a_run_that_breaks_off_goes_on_where_it_stopped(bench: Bench) -> N
 
 async def test_a_commit_that_was_never_journaled_is_undone(bench: Bench) -> None:
     bench.server.script = by_turn(WRITE, MORE, DONE)
-    submit, seen = bench.deps.journal.submit, [0]
+    submit, seen = bench.deps.journal.submit_all, [0]
 
-    async def dying(item: Any) -> Any:
-        if getattr(item, "commit", None):
+    async def dying(items: Any) -> Any:
+        if any(getattr(item, "commit", None) for item in items):
             seen[0] += 1
             if seen[0] == 2:
                 raise LostLeaseError
-        return await submit(item)
+        return await submit(items)
 
-    bench.deps.journal.submit = dying  # type: ignore[method-assign]  # dies between commit and receipt
+    bench.deps.journal.submit_all = dying  # type: ignore[method-assign]  # dies between commit and receipt
     with pytest.raises(LostLeaseError):
         await bench.run()
     assert await bench.commits() == 2
-    bench.deps.journal.submit = submit  # type: ignore[method-assign]  # the next process
+    bench.deps.journal.submit_all = submit  # type: ignore[method-assign]  # the next process
     outcome = await bench.run()
     assert outcome.commit == await bench.git.head(BRANCH)
     assert outcome.commit is not None
@@ -273,16 +274,17 @@ async def test_a_commit_that_was_never_journaled_is_undone(bench: Bench) -> None
 async def test_feedback_arrives_with_the_next_turn_and_replays(bench: Bench) -> None:
     note = Feedback(source="person:kim", text="keep X small")
     bench.server.script = by_turn(READ, WRITE, DONE)
-    original, posted = bench.deps.journal.submit, []
+    original, calls_begun = bench.deps.journal.submit_all, []
 
-    async def posting(item: Any) -> Any:
-        result = await original(item)
-        if item.ordinal == 2 and not posted:
-            posted.append(True)
-            await bench.store.post([feedback_message(id="n1", project="p", target="p.engineer.ada", feedback=note)])
-        return result
+    async def posting(items: Any) -> Any:
+        if isinstance(items[-1], Intent):
+            calls_begun.append(items[-1])
+            if len(calls_begun) == 2:  # somebody writes at the last moment
+                message = feedback_message(id="n1", project="p", target="p.engineer.ada", feedback=note)
+                await bench.store.post([message])
+        return await original(items)
 
-    bench.deps.journal.submit = posting  # type: ignore[method-assign]  # somebody writes meanwhile
+    bench.deps.journal.submit_all = posting  # type: ignore[method-assign]
     outcome = await bench.run()
     second = bench.server.requests[1]["messages"]
     assert second[-1]["content"].startswith("Message:")

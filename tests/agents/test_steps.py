@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -15,6 +15,7 @@ from agents.errors import (
     DivergenceError,
     HaltedError,
     LostLeaseError,
+    MailWaitsError,
     ModelUnavailableError,
     OverBudgetError,
     RunStoppedError,
@@ -29,7 +30,7 @@ from ledger.chain import verify
 from ledger.errors import StoreUnreachableError
 from ledger.journal import GroupCommit
 from ledger.memory import MemoryStore
-from ledger.store import Item, ItemResult, Lease, NewMessage, Receipt, ThreadInfo
+from ledger.store import Item, ItemResult, Lease, Mark, NewMessage, Receipt, ThreadInfo
 from ledger.vocabulary import Exceeded, Standing, StepKind, StepStatus, Usage
 
 INFO = ThreadInfo(
@@ -87,11 +88,11 @@ class Run:
             ),
         )  # fmt: skip
 
-    async def _submit(self, item: Item) -> ItemResult:
+    async def _submit(self, items: Sequence[Item]) -> Sequence[ItemResult]:
         self.world.moment()
-        result = await self.commit.submit(item)
+        results = await self.commit.submit_all(items)
         self.world.moment()
-        return result
+        return results
 
     async def _reset(self, commit: str | None) -> None:
         self.world.resets.append(commit)
@@ -118,8 +119,21 @@ class Run:
         self.world.moment()
         return ModelAnswer(text=f"answer {text}", model="m/x", usage=Usage(prompt_tokens=5), cost_usd=COST)
 
-    async def think(self, ordinal: int, text: str, ask: Callable | None = None, bound: Bound = BOUND) -> ModelAnswer:
+    async def ponder(self, ordinal: int, text: str, ask: Callable | None = None, bound: Bound = BOUND) -> ModelAnswer:
+        """Ask, and go on before the answer is committed."""
         return await self.steps.model(ordinal, "change", request(text), lambda: bound, ask or (lambda: self.ask(text)))
+
+    async def think(self, ordinal: int, text: str, ask: Callable | None = None, bound: Bound = BOUND) -> ModelAnswer:
+        answer = await self.ponder(ordinal, text, ask, bound)
+        await self.steps.flush()
+        return answer
+
+    async def look(self, ordinal: int, sub: int = 0) -> ToolResult:
+        async def perform() -> Performed:
+            self.world.moment()
+            return Performed(ToolResult(ok=True, content="{}"))
+
+        return await self.steps.tool(ordinal, sub, call("look"), {"sub": sub}, lambda: ALLOWED, perform, looks=True)
 
     async def write(self, ordinal: int, name: str, sub: int = 0) -> ToolResult:
         async def perform() -> Performed:
@@ -139,24 +153,27 @@ def call(name: str) -> ToolCall:
 
 
 async def fixed_run(run: Run) -> str:
-    """An assignment, three turns with two writes: ten places to die in between and more."""
+    """An assignment, four turns with two writes and a look: ten places to die in between and more."""
 
     async def read() -> Reading:
         return Reading({"goal": "tidy"})
 
     goal = (await run.steps.input(0, "assignment", read))["goal"]
-    first = await run.think(1, goal)
+    first = await run.ponder(1, goal)
     await run.write(2, "one")
-    second = await run.think(3, first.text)
-    await run.write(4, "two")
-    third = await run.think(5, second.text)
-    return third.text
+    second = await run.ponder(3, first.text)
+    await run.look(4)
+    third = await run.ponder(5, second.text)
+    await run.write(6, "two")
+    fourth = await run.ponder(7, third.text)
+    await run.steps.flush()
+    return fourth.text
 
 
 async def test_a_killed_run_resumes_anywhere_and_no_journaled_answer_is_asked_again() -> None:
     whole = World()
     expected = await fixed_run(await whole.open())
-    assert len(whole.asked) == 3
+    assert len(whole.asked) == 4
     for die_at in range(1, whole.moments + 1):
         world = World(die_at=die_at)
         with pytest.raises(Crash):
@@ -167,7 +184,7 @@ async def test_a_killed_run_resumes_anywhere_and_no_journaled_answer_is_asked_ag
         doubts = await world.store.in_doubt("p")
         assert result == expected, die_at
         assert world.files == ["one", "two"], die_at
-        assert 3 <= len(world.asked) <= 3 + len(doubts), die_at
+        assert 4 <= len(world.asked) <= 4 + len(doubts), die_at
         assert verify(await world.store.entries("p")).ok
 
 
@@ -179,9 +196,9 @@ async def test_a_served_run_writes_nothing_and_touches_nothing() -> None:
     assert await fixed_run(again) == expected
     assert (await world.store.head("p"), world.asked, world.files, world.moments, len(world.told)) == before
     assert world.resets == [None]
-    assert (again.steps.totals.model_calls, again.steps.totals.steps) == (3, 6)
+    assert (again.steps.totals.model_calls, again.steps.totals.steps) == (4, 8)
     assert again.steps.totals.commit == "two"
-    assert again.steps.totals.cost_usd == 3 * COST
+    assert again.steps.totals.cost_usd == 4 * COST
 
 
 async def test_the_worktree_is_reset_to_the_last_served_commit_before_the_first_real_step() -> None:
@@ -201,11 +218,11 @@ async def test_every_real_step_is_on_the_ledger_and_told() -> None:
     world = World()
     await fixed_run(await world.open())
     recorded = [entry for entry in await world.store.entries("p") if entry.kind == "step_recorded"]
-    assert [entry.key for entry in recorded] == [f"{INFO.thread}/{ordinal}/0" for ordinal in range(6)]
+    assert [entry.key for entry in recorded] == [f"{INFO.thread}/{ordinal}/0" for ordinal in range(8)]
     assert recorded[1].body["cost_usd"] == "0.1"
     assert recorded[2].body["commit"] == "one"
     assert recorded[2].body["allowed"] is True
-    assert [ordinal for ordinal, _ in world.told] == list(range(6))
+    assert [ordinal for ordinal, _ in world.told] == list(range(8))
 
 
 async def test_a_refused_call_is_recorded_with_its_reason_and_not_performed() -> None:
@@ -216,6 +233,7 @@ async def test_a_refused_call_is_recorded_with_its_reason_and_not_performed() ->
         raise AssertionError("it was refused")
 
     result = await run.steps.tool(0, 0, call("x"), {}, lambda: DENIED, perform)
+    await run.steps.flush()
     assert not result.ok
     assert DENIED.reason in result.content
     body = (await world.store.entries("p"))[-1].body
@@ -370,15 +388,15 @@ async def test_a_lost_answer_stays_charged_and_is_listed_in_doubt() -> None:
 async def test_an_answer_survives_a_database_that_is_away_for_a_moment() -> None:
     world = World()
     run = await world.open()
-    submit, failures = run.commit.submit, [2]
+    submit, failures = run.commit.submit_all, [2]
 
-    async def flaky(item: Item) -> ItemResult:
-        if isinstance(item, Receipt) and failures[0]:
+    async def flaky(items: Sequence[Item]) -> list[ItemResult]:
+        if isinstance(items[0], Receipt) and failures[0]:
             failures[0] -= 1
             raise StoreUnreachableError
-        return await submit(item)
+        return await submit(items)
 
-    run.commit.submit = flaky  # type: ignore[method-assign]  # the outage
+    run.commit.submit_all = flaky  # type: ignore[method-assign]  # the outage
     assert (await run.think(0, "question")).text == "answer question"
     assert world.asked == ["question"]
 
@@ -470,14 +488,81 @@ async def test_an_input_that_others_always_read_first_is_given_up() -> None:
 async def test_a_run_that_was_frozen_after_it_reserved_asks_nobody_when_it_wakes() -> None:
     world = World()
     run = await world.open()
-    submit = run.commit.submit
+    submit = run.commit.submit_all
 
-    async def frozen(item: Item) -> ItemResult:
-        result = await submit(item)
+    async def frozen(items: Sequence[Item]) -> list[ItemResult]:
+        results = await submit(items)
         world.holds = False
-        return result
+        return results
 
-    run.commit.submit = frozen
+    run.commit.submit_all = frozen
     with pytest.raises(LostLeaseError):
         await run.think(0, "a")
     assert world.asked == []
+
+
+async def test_what_a_run_has_only_looked_at_is_committed_with_the_next_call_and_before_it_is_made() -> None:
+    world = World()
+    run = await world.open()
+    before = world.moments
+    await run.ponder(0, "question")
+    await run.look(1)
+    await run.look(2)
+    assert [step.status for step in await world.store.steps(INFO.thread)] == [StepStatus.RESERVED]
+
+    async def ask() -> ModelAnswer:
+        kept = await world.store.steps(INFO.thread)
+        assert [step.status for step in kept] == [StepStatus.DONE] * 3 + [StepStatus.RESERVED]
+        return await run.ask("next")
+
+    await run.ponder(3, "next", ask)
+    assert world.moments - before == 2 + 1 + 2 + 2 + 1  # two commits, two calls, two looks
+
+
+async def test_what_waits_is_committed_by_itself_where_nothing_follows() -> None:
+    world = World()
+    run = await world.open()
+    await run.ponder(0, "question")
+    async with asyncio.timeout(5):
+        while (await world.store.steps(INFO.thread))[0].status is not StepStatus.DONE:
+            await asyncio.sleep(0.001)
+
+
+async def test_a_tool_that_does_something_waits_for_what_came_before_it() -> None:
+    world = World()
+    run = await world.open()
+    await run.ponder(0, "question")
+
+    async def perform() -> Performed:
+        assert [step.status for step in await world.store.steps(INFO.thread)] == [StepStatus.DONE]
+        return Performed(ToolResult(ok=True, content="{}"))
+
+    await run.steps.tool(1, 0, call("program"), {}, lambda: ALLOWED, perform)
+
+
+async def test_nothing_follows_a_step_that_was_refused() -> None:
+    world = World()
+    run = await world.open()
+    await run.look(0)
+    await world.store.set_standing("p", Standing.PAUSED, "a person said so")
+    with pytest.raises(HaltedError):
+        await run.think(1, "question")
+    assert world.asked == []
+    assert await world.store.steps(INFO.thread) == []
+    with pytest.raises(HaltedError):
+        await run.look(2)
+    end = Mark(thread=INFO.thread, epoch=run.lease.epoch, project="p", artifact='"end"', releases="worker")
+    await run.steps.finish(end, after_refusal=True)
+    assert (await world.store.budget("p")).reserved_usd == 0
+
+
+async def test_a_call_is_not_made_while_a_message_waits_that_was_not_heard() -> None:
+    world = World()
+    run = await world.open()
+    await world.store.post([message("p.engineer.ada")])
+    with pytest.raises(MailWaitsError):
+        await run.steps.model(0, "change", request("a"), lambda: BOUND, lambda: run.ask("a"), ())
+    assert world.asked == []
+    assert (await world.store.budget("p")).reserved_usd == 0
+    await run.steps.model(0, "change", request("a"), lambda: BOUND, lambda: run.ask("a"), ("m1",))
+    assert world.asked == ["a"]

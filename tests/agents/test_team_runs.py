@@ -14,8 +14,7 @@ import pytest
 from redis.asyncio import Redis
 
 from agents.assignments import Work
-from agents.cards import cards_key
-from agents.feed import Feed
+from agents.feed import Feed, cards_key
 from agents.gateway import Gateway
 from agents.git import GitStore
 from agents.layout import Layout
@@ -43,10 +42,10 @@ class Forgetful(MemoryStore):
 
     failing = False
 
-    async def apply(self, items: Sequence[Item]) -> list[ItemResult]:
+    async def apply(self, items: Sequence[Item], *, brief: bool = False) -> list[ItemResult]:
         if self.failing and any(isinstance(item, Receipt) and item.kind is StepKind.TOOL for item in items):
             raise StoreUnreachableError
-        return await super().apply(items)
+        return await super().apply(items, brief=brief)
 
 
 @pytest.fixture
@@ -110,7 +109,7 @@ async def test_what_one_run_posts_and_votes_another_one_reads(bench: Bench) -> N
 
 
 async def test_a_step_that_died_after_its_effect_posts_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agents.steps.RETRIES_S", ())
+    monkeypatch.setattr("agents.behind.RETRIES_S", ())
     both = Says("ask and vote", (("post_board", {"entries": [ASK]}), ("vote", VOTE)))
     bench.server.script = by_turn(both, DONE)
     store = bench.deps.store

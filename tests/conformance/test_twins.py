@@ -13,8 +13,9 @@ from ledger.chain import verify
 from ledger.errors import LedgerError
 from ledger.memory import MemoryStore
 from ledger.postgres import PostgresStore, create_pool
-from ledger.store import CostBy, Item, ItemResult, ItemStatus, Lease, Store
-from ledger.vocabulary import Standing, StepKind, StepStatus, Usage
+from ledger.store import CostBy, Item, ItemResult, ItemStatus, Lease, Mark, Start, Store
+from ledger.teamwork import Card
+from ledger.vocabulary import AgentState, Role, Standing, StepKind, StepStatus, Usage
 from tests.support.postgres import Database
 from tests.support.records import BILLED, MINUTE, Hands, intent, message, note, receipt, thread
 
@@ -37,6 +38,25 @@ class Chance:
         self.project = project
         self.leases: list[Lease] = []
 
+    def items(self) -> list[Item]:
+        dice = self.dice
+        drawn = [self.item() if dice.random() < 0.9 else self.frame() for _ in range(dice.randrange(1, 8))]
+        return [item.model_copy(update={"chained": dice.random() < 0.3}) for item in drawn]
+
+    def frame(self) -> Item:
+        """How a run begins or ends."""
+        dice, project = self.dice, self.project
+        lease = dice.choice(self.leases[-4:])
+        if dice.random() < 0.3:
+            return Start(info=thread(project, lineage=dice.choice("ab")), holder=dice.choice(["w1", "w2"]), ttl=MINUTE)
+        where = dice.choice([project, project, project, "elsewhere"])
+        card = Card(id=f"{where}.qa", name="qa", role=Role.QA, title="QA", state=dice.choice(list(AgentState)))
+        return Mark(
+            thread=lease.thread, epoch=lease.epoch, project=project, card=dice.choice([None, card]),
+            entries=(note(f"{project}-{dice.randrange(12)}", dice.choice("ab") * (dice.random() < 0.2), project),),
+            artifact=dice.choice([None, f'"{dice.random()}"']), releases=dice.choice([None, None, "w1", "w2"]),
+        )  # fmt: skip
+
     def item(self) -> Item:
         dice = self.dice
         lease = dice.choice(self.leases[-4:])
@@ -44,7 +64,9 @@ class Chance:
         if dice.random() < 0.45:
             bound = dice.choice(["0.10", "0.10", "0.30", "0.0000000001"])
             tokens = dice.choice([0, 100, 100, 400])
-            return intent(lease, ordinal, bound, ask=ask, name=dice.choice(["m1", "m1", "m2"]), tokens=tokens)
+            heard = dice.choice([None, None, (), tuple(f"{self.project}-{n}" for n in range(6))])
+            asked = intent(lease, ordinal, bound, ask=ask, name=dice.choice(["m1", "m1", "m2"]), tokens=tokens)
+            return asked.model_copy(update={"heard": heard})
         kind = dice.choice([StepKind.MODEL] * 5 + [StepKind.TOOL, StepKind.INPUT] * 2)
         status = StepStatus.FAILED if dice.random() < 0.25 else StepStatus.DONE
         cost = dice.choice(["0", "0.05", "0.10", "0.12345678949"])
@@ -59,7 +81,7 @@ class Chance:
             ask=ask,
             status=status,
             entries=(note(name, dice.choice("ab") * (dice.random() < 0.1), self.project),) * dice.randrange(3),
-            outbox=(message(name, dice.choice(["qa", "qa", "qa", "nobody"]), self.project, n=ordinal),)
+            outbox=(message(name, dice.choice(["qa", "qa", "qa", "nobody", None]), self.project, n=ordinal),)
             * dice.randrange(2),
             acknowledged=(f"{self.project}-{dice.randrange(12)}",) * dice.randrange(2),
         )
@@ -106,6 +128,9 @@ async def attempt(store: Store, info, holder: str) -> Lease | str:
 
 def comparable(answer: ItemResult) -> ItemResult:
     # The wording of an invalid item's fault is each store's own.
+    if answer.started is not None:  # positions in the database count the messages of other tests too
+        unread = tuple(message.model_copy(update={"position": 0}) for message in answer.started.unread)
+        return answer.model_copy(update={"started": answer.started.model_copy(update={"unread": unread})})
     return answer.model_copy(update={"detail": None}) if answer.status is ItemStatus.INVALID else answer
 
 
@@ -122,6 +147,7 @@ async def state(store: Store, project: str) -> dict[str, object]:
         "messages": [m.model_dump(exclude={"position"}) for m in await store.conversation(project)],
         "inbox": [m.id for m in await store.inbox(project, "qa")],
         "dead": await store.dead_letters(project, settled=True),
+        "cards": await store.cards(project),
     }
 
 
@@ -136,10 +162,11 @@ async def test_random_runs_end_alike(twins: tuple[Store, Store], project: str, h
         [lease, _] = [await store.acquire_lease(thread(project, lineage=lineage), "w1", MINUTE) for store in twins]
         chance.leases.append(lease)
     for _ in range(40):
-        items = [chance.item() for _ in range(chance.dice.randrange(1, 8))]
+        items = chance.items()
         [one, two] = [await store.apply(items) for store in twins]
         assert list(map(comparable, one)) == list(map(comparable, two))
         SEEN.update(answer.status for answer in one)
+        chance.leases += [answer.started.lease for answer in one if answer.started]
         if chance.dice.random() < 0.5:
             await chance.disturb(twins, hands)
     [one, two] = [await state(store, project) for store in twins]

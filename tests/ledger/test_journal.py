@@ -8,7 +8,7 @@ import pytest
 from ledger.errors import LedgerError, StoreUnreachableError
 from ledger.journal import GroupCommit
 from ledger.memory import MemoryStore
-from ledger.store import Item, ItemResult, ItemStatus, Lease
+from ledger.store import Item, ItemResult, ItemStatus, Lease, Receipt
 from ledger.vocabulary import StepKind
 from tests.support.records import MINUTE, receipt, thread
 
@@ -22,8 +22,9 @@ class GatedStore(MemoryStore):
         self.batches: list[list[int]] = []
         self.error: Exception | None = None
 
-    async def apply(self, items: Sequence[Item]) -> list[ItemResult]:
-        self.batches.append([item.ordinal for item in items])
+    async def apply(self, items: Sequence[Item], *, brief: bool = False) -> list[ItemResult]:
+        assert brief
+        self.batches.append([item.ordinal for item in items if isinstance(item, Receipt)])
         await self.gate.wait()
         if self.error:
             raise self.error
@@ -55,15 +56,18 @@ async def test_what_waits_while_a_batch_is_written_becomes_the_next_batch(store:
     store.gate.set()
     answers = await asyncio.gather(first, *rest)
     assert store.batches == [[0], [1, 2, 3], [4, 5]]
-    assert [answer.step.ordinal for answer in answers if answer.step] == list(range(6))
+    assert [answer.status for answer in answers] == [ItemStatus.OK] * 6
+    assert [step.ordinal for step in await store.steps(lease.thread)] == list(range(6))
 
 
-async def test_items_submitted_together_keep_their_order(store: GatedStore, lease: Lease) -> None:
+async def test_items_submitted_together_keep_their_order_and_stay_together(store: GatedStore, lease: Lease) -> None:
     store.gate.set()
     journal = GroupCommit(store, max_batch=2)
-    answers = await journal.submit_all([receipt(lease, n, kind=StepKind.TOOL) for n in (4, 2, 9)])
-    assert [answer.step.ordinal for answer in answers if answer.step] == [4, 2, 9]
-    assert store.batches == [[4, 2], [9]]
+    together = [receipt(lease, n, kind=StepKind.TOOL) for n in (4, 2, 9)]
+    alone = receipt(lease, 5, kind=StepKind.TOOL)
+    answers, answer = await asyncio.gather(journal.submit_all(together), journal.submit(alone))
+    assert [one.status for one in (*answers, answer)] == [ItemStatus.OK] * 4
+    assert store.batches == [[4, 2, 9], [5]]
 
 
 async def test_nothing_submitted_is_nothing_written(store: GatedStore) -> None:

@@ -119,7 +119,7 @@ class Crowd:
         steps = Steps(
             await self.store.steps(info.thread),
             Wiring(
-                pen=Pen(info, lease, lease.holder), submit=journal.submit, record=self.store.record, guard=Free(),
+                pen=Pen(info, lease, lease.holder), submit=journal.submit_all, record=self.store.record, guard=Free(),
                 observer=Free(), before_first_real=nothing,
             ),
         )  # fmt: skip
@@ -138,6 +138,7 @@ class Crowd:
         except Killed:
             return
         finally:
+            await steps.flush()
             await journal.aclose()
         await self.store.release_lease(lease)
 
