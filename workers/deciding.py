@@ -102,7 +102,10 @@ async def look_up(client: Client, name: str) -> ApprovalView:
         async for run in client.list_workflows(f'WorkflowId="{workflow}"', limit=RUNS_SEARCHED):
             if (view := await view_of(client, run.id, name, run.run_id)) is not None:
                 return view
-    raise await nothing_called(client, name)
+    raise CommandError(
+        f"no workflow knows a request {name!r} (syndic inbox lists what is open); what became of older ones: "
+        f"syndic ledger show {project_of(name) if workflow else 'PROJECT'} --kind decision_made"
+    )
 
 
 async def view_of(client: Client, workflow: str, name: str, run: str | None = None) -> ApprovalView | None:

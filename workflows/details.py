@@ -24,6 +24,7 @@ NOTICES_SHOWN = 5
 WAITS_SHOWN = 10
 NAMES_SHOWN = 5
 
+GAP = "\u00a0\u00a0"
 LINE = 120
 PARAGRAPH = 400
 """Characters of foreign text in a line of a list, and on a line of its own."""
@@ -120,7 +121,7 @@ def _listed(lines: Iterator[str], limit: int) -> str:
 
 def _board(tasks: Sequence[TaskView], project: str) -> str:
     chosen = sorted(range(len(tasks)), key=lambda place: (_urgency(tasks[place]), place))[:ROWS_SHOWN]
-    rows = ["| task | state | agent | tries | title |", "|---|---|---|---|---|"]
+    rows = [_cells("task", "state", "agent", "tries", "title"), "|---|---|---|---|---|"]
     rows += [_row(tasks[place], project) for place in sorted(chosen)]
     if left := [task for place, task in enumerate(tasks) if place not in set(chosen)]:
         counts = Counter(task.state.value for task in left)
@@ -136,4 +137,9 @@ def _row(task: TaskView, project: str) -> str:
     phase = f" ({task.phase.value})" if task.phase and task.state is TaskState.RUNNING else ""
     agent = escaped((task.agent or "").removeprefix(f"{project}.").replace(".", " "), 60)
     repairs = f" +{task.repairs}" if task.repairs else ""
-    return f"| {task.id} | {task.state.value}{phase} | {agent} | {task.attempts}{repairs} | {escaped(task.title, 80)} |"
+    return _cells(task.id, f"{task.state.value}{phase}", agent, f"{task.attempts}{repairs}", escaped(task.title, 80))
+
+
+def _cells(*cells: str) -> str:
+    """A row of a table; the Web UI leaves no room between columns."""
+    return f"| {' | '.join(f'{cell}{GAP}' for cell in cells[:-1])} | {cells[-1]} |"

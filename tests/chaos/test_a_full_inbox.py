@@ -16,7 +16,13 @@ import pytest_asyncio
 
 from tests.workflows.world import World, serving, working
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.chaos,
+    pytest.mark.timeout(1200),
+    pytest.mark.asyncio(loop_scope="module"),
+    # A thousand sprints are at work when the workers go at the end.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 PROJECTS = int(os.environ.get("SYNDIC_TEST_PROJECTS", "1000"))
 ANSWER_S = 2.0
