@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from activities.agent_run import AgentRuns
+from activities.hooks import Hooks
+from activities.lineages import Lineages
 from activities.record import Records
 from activities.teamwork import Teamwork
 from activities.workspace import Workspaces
@@ -37,6 +39,7 @@ def served(queues: Sequence[str], dependencies: Dependencies) -> list[Served]:
 
 
 def _part(queue: str, dependencies: Dependencies) -> Served:
+    lineages = Lineages(dependencies.store, dependencies.agents.layout)
     if queue == WORKFLOW_QUEUE:
         records = Records(dependencies.store, dependencies.feed)
         team = Teamwork(dependencies.store, dependencies.agents.layout)
@@ -51,6 +54,8 @@ def _part(queue: str, dependencies: Dependencies) -> Served:
                 team.read_questions,
                 team.close_question,
                 team.survey_team,
+                lineages.read_run,
+                lineages.rewind_run,
             ],
         )
     if queue == AGENTS_QUEUE:
@@ -68,5 +73,7 @@ def _part(queue: str, dependencies: Dependencies) -> Served:
             work.deliver,
             work.close_project,
             Teamwork(dependencies.store, dependencies.agents.layout).read_profiles,
+            lineages.give_up_task,
+            Hooks(dependencies.agents).run_hook,
         ],
     )

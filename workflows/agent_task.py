@@ -14,18 +14,15 @@ from temporalio.common import RawValue, VersioningBehavior
 from temporalio.exceptions import ActivityError
 
 from activities.contracts import OpenBudget, OpenWorkspace, RecordActivities, Workspace, WorkspaceActivities
-from agents.assignments import Feedback, Work
+from agents.assignments import Feedback
 from agents.runs import AgentOutcome, AgentRun
-from ledger.events import RepairChosen, TaskFinished, TaskStarted
+from ledger.events import RepairChosen, TaskFinished
 from ledger.vocabulary import (
     Answer,
     ApprovalKind,
-    ArtifactRef,
     Json,
     OutcomeKind,
     Phase,
-    Role,
-    TaskKind,
     TaskState,
     sprint_workflow_id,
     task_branch,
@@ -33,15 +30,23 @@ from ledger.vocabulary import (
 )
 from workflows import messages, options, team
 from workflows.assessing import Assessment, Assessor
+from workflows.attempts import Attempts
 from workflows.contracts import Answered, FeedbackNote, TaskReport, TaskSpec, TaskView, TeamSignal, Wanted
 from workflows.crew import Crew, cause_of
+from workflows.edits import Edit
 from workflows.extension import Extension
+from workflows.giving_up import give_up
 from workflows.handing import Handing
+from workflows.hearing import is_called, said
 from workflows.intake import Intake
 from workflows.lifecycle import Stopped, to_the_end, together
 from workflows.repair import Ladder, Level
 from workflows.solo import Solo, check_task_spec
 from workflows.starting import consent
+from workflows.steering import Steered, Steering
+
+CLEANED_UP = "cancelled-tasks-are-cleaned-up"
+"""Before, what a cancelled task held was ended by the reconciler and the end of the project."""
 
 HANDOVERS = 3
 """How often one task may change hands by the agents' own wish."""
@@ -59,14 +64,12 @@ class AgentTask(Intake):
         self.phase = Phase.WORKING
         self.state = TaskState.WAITING
         self.crew = Crew(self)
-        self.attempts = 0
-        self.handovers = 0
+        self.steering = Steering(self)
         self.result = Assessment()
         self.failure: tuple[Feedback, ...] = ()
         """Why the last attempt failed."""
         self.said: tuple[Feedback, ...] = ()
-        """What persons said while nobody was at work; every later attempt is told."""
-        self.producer = Role.ENGINEER
+        """What persons said; every later attempt is told."""
         self.extension: Extension | None = None
 
     @workflow.run
@@ -95,8 +98,8 @@ class AgentTask(Intake):
         self.approval_ttl = timedelta(minutes=spec.approval_timeout_minutes)
         self.rules = spec.approvals
         self.role = spec.task.role.value
-        self.producer = spec.task.role
-        self.ladder = Ladder(len(team.chain_of(spec.models, self.producer)))
+        self.ladder = Ladder(len(team.chain_of(spec.models, spec.task.role)))
+        self.attempts = Attempts(self, spec.task.role)
         self.state = TaskState.RUNNING
         self._meet_the_team(spec)
         self.open(
@@ -134,7 +137,7 @@ class AgentTask(Intake):
             agent=self.agent,
             depends_on=task.depends_on,
             detail=self.detail,
-            attempts=self.attempts,
+            attempts=self.attempts.number,
             repairs=self.ladder.climbed,
             workflow_id=self.workflow_id,
         )
@@ -143,10 +146,15 @@ class AgentTask(Intake):
     async def take_feedback(self, note: FeedbackNote) -> str | None:
         if note.task not in (None, self.spec.task.id):
             return f"this is task {self.spec.task.id!r}, not {note.task!r}"
-        if not self.crew.tell(note):
-            # Nobody is at work, in an approval for instance: whoever comes next is told.
-            self.said = (*self.said, Feedback(source=f"person:{note.by}", text=note.text))
+        if note.agent is not None and not is_called(self.agent, note.agent):
+            return None if self.crew.tell(note) else f"{note.agent!r} is not at work here, {self.agent} is"
+        self.crew.tell(note)
+        # Whoever makes the next attempt begins with an empty inbox, and nobody may be at work, in an approval for instance.
+        self.said = (*self.said, said(note))
         return None
+
+    async def take_edit(self, edit: Edit) -> str | None:
+        return await self.steering.take(edit)
 
     def take_from_team(self, message: TeamSignal) -> str | None:
         if self.extension is not None and isinstance(message, Answered):
@@ -159,16 +167,7 @@ class AgentTask(Intake):
 
     @property
     def agent(self) -> str:
-        shift = self.ladder.agent_shift + self.handovers
-        if self.spec.agent is not None and not shift:
-            return self.spec.agent
-        place = self.spec.place if self.spec.place is not None else team.place_of(self.workflow_id)
-        if not shift:
-            return team.agent_id(self.project, self.producer, place)
-        reliefs = [team.agent_id(self.project, self.producer, place, n + 1) for n in range(len(team.BEGINNERS))]
-        # Nobody relieves themselves, and nobody is called out of the folder that a profile gives them.
-        fit = [name for name in reliefs if name != self.spec.agent and self.team.narrowed(name, self.spec.task.scope)]
-        return (fit or reliefs)[(shift - 1) % len(fit or reliefs)]
+        return self.attempts.agent
 
     # The work.
 
@@ -187,20 +186,31 @@ class AgentTask(Intake):
         )
         assessor = Assessor(self, self.crew, self.spec)
         while True:
-            run, outcome = await self._attempt()
-            if outcome.kind is OutcomeKind.REFUSED:
-                return await self._finish(TaskState.REFUSED, outcome.question or outcome.summary)
-            if outcome.kind is OutcomeKind.HANDOFF and self.handovers < HANDOVERS:
-                await self._hand_over(run, outcome)
-                continue
-            self.result = await assessor.assess(run, outcome)
-            if self.result.state is not None:
-                return await self._finish(self.result.state, self.result.reason or outcome.summary)
-            if self.result.sent_back:
-                self.failure = self.result.failure
-                continue
-            if not await self._repair(self.result.failure, gave_up=_gave_up(outcome)):
-                return await self._finish(TaskState.FAILED, _words(self.failure))
+            try:
+                end = await self.steering.through(self._round(assessor))
+            except Steered:
+                await self.steering.turn()
+            else:
+                if end is not None:
+                    return await self._finish(*end)
+
+    async def _round(self, assessor: Assessor) -> tuple[TaskState, str] | None:
+        """One attempt and what it is worth: how the task ends with it, None where another one is made."""
+        run, outcome = await self.attempts.make()
+        if outcome.kind is OutcomeKind.REFUSED:
+            return TaskState.REFUSED, outcome.question or outcome.summary
+        if outcome.kind is OutcomeKind.HANDOFF and self.attempts.handovers < HANDOVERS:
+            await self._hand_over(run, outcome)
+            return None
+        self.result = await assessor.assess(run, outcome)
+        if self.result.state is not None:
+            return self.result.state, self.result.reason or outcome.summary
+        if self.result.sent_back:
+            self.failure = self.result.failure
+            return None
+        if not await self._repair(self.result.failure, gave_up=_gave_up(outcome)):
+            return TaskState.FAILED, _words(self.failure)
+        return None
 
     async def _open_workspace(self, *, restart: bool) -> None:
         spec = self.spec
@@ -209,61 +219,17 @@ class AgentTask(Intake):
         request = OpenWorkspace(project=spec.project, branch=branch, base=spec.base_commit, restart=restart)
         self.workspace = await self.call(WorkspaceActivities.open_workspace, request, options.BRANCH, f"open {branch}")
 
-    async def _attempt(self) -> tuple[AgentRun, AgentOutcome]:
-        self.attempts += 1
-        spec, task = self.spec, self.spec.task
-        self.enter(Phase.WORKING, f"{self.agent}, attempt {self.attempts}")
-        started = TaskStarted(
-            sprint=spec.sprint, task=task.id, title=task.title, agent=self.agent, generation=spec.generation
-        )
-        self.note(started, feed=self._feed("task_started", task.title) if self.attempts == 1 else None)
-        run = self._run()
-        return run, await self.crew.engage(run, f"{self.producer.value} {task.id}: {task.title}")
-
-    def _run(self) -> AgentRun:
+    def feed(self, event: str, text: str) -> dict[str, Json]:
         spec = self.spec
-        return AgentRun(
-            project=spec.project,
-            sprint=spec.sprint,
-            task=spec.task.id,
-            lineage=f"{self.producer.value}-{spec.generation}.{self.attempts}",
-            role=self.producer,
-            agent=self.agent,
-            work=Work.CHANGE if spec.task.kind is TaskKind.CHANGE else Work.ANALYSIS,
-            goal=spec.goal,
-            title=spec.task.title,
-            instructions=spec.task.instructions,
-            scope=self.team.narrowed(self.agent, spec.task.scope) or spec.task.scope,
-            acceptance=spec.task.acceptance,
-            params=spec.task.params,
-            chain=team.chain_of(spec.models, self.producer),
-            chain_offset=self.ladder.chain_offset,
-            branch=self.workspace.branch,
-            base_commit=self.workspace.base_commit,
-            baseline=spec.baseline,
-            documents=(*spec.documents, *self._earlier_diff()),
-            feedback=(*spec.feedback, *self.failure, *self.said),
-            attempt=self.attempts,
-            max_steps=spec.max_steps,
-            budget_scope=self.subject,
-        )
-
-    def _earlier_diff(self) -> tuple[ArtifactRef, ...]:
-        """What the branch holds of the attempt before, so that the next one can take parts of it back."""
-        return tuple(ref for ref in self.result.documents if ref.name == "diff")
-
-    def _feed(self, event: str, text: str) -> dict[str, Json]:
-        spec = self.spec
-        role = self.producer.value
+        role = self.attempts.producer.value
         where: dict[str, Json] = {"sprint": spec.sprint, "task": spec.task.id, "agent": self.agent, "role": role}
         return {"type": event, **where, "text": text}
 
     async def _hand_over(self, run: AgentRun, outcome: AgentOutcome) -> None:
         taker = await self.handing.taker(run, outcome)
-        self.handovers += 1
-        self.producer = taker or self.producer
+        self.attempts.hand_over(taker)
         self.failure = (*self.failure, Feedback(source="handoff", text=outcome.question or outcome.summary))
-        self.handing.announce(run, outcome, self.agent, self._feed("message", f"takes over from {run.agent}"))
+        self.handing.announce(run, outcome, self.agent, self.feed("message", f"takes over from {run.agent}"))
 
     # Repairing it.
 
@@ -289,8 +255,8 @@ class AgentTask(Intake):
         task = self.spec.task
         decision = await self.ask(
             ApprovalKind.ESCALATION,
-            {"task": task.id, "title": task.title, "attempts": self.attempts, "failure": _words(failure)},
-            text=f"task {task.id} failed {self.attempts} times: {_words(failure)}",
+            {"task": task.id, "title": task.title, "attempts": self.attempts.number, "failure": _words(failure)},
+            text=f"task {task.id} failed {self.attempts.number} times: {_words(failure)}",
             on_approve="one more attempt, with your comment as feedback",
             on_reject="the task fails and what depends on it is skipped",
         )
@@ -304,6 +270,8 @@ class AgentTask(Intake):
 
     async def _finish(self, state: TaskState, summary: str) -> TaskReport:
         self.state = state
+        if state is TaskState.CANCELLED and workflow.patched(CLEANED_UP):
+            await to_the_end(give_up(self, summary))
         report = self._report(state, summary)
         event = TaskFinished(
             sprint=report.sprint,
@@ -316,7 +284,7 @@ class AgentTask(Intake):
             documents={ref.name: ref.digest for ref in report.documents},
             agent=self.agent,
         )
-        self.note(event, f"{report.task}: {state.value}", self._feed("task_completed", state.value))
+        self.note(event, f"{report.task}: {state.value}", self.feed("task_completed", state.value))
         await self.finish(_PHASES.get(state, Phase.DONE), summary)
         return report
 
@@ -333,7 +301,7 @@ class AgentTask(Intake):
             agent=self.agent,
             branch=task_branch(self.project, self.spec.sprint, task.id) if commit else None,
             commit=commit,
-            attempts=self.attempts,
+            attempts=self.attempts.number,
             repairs=self.ladder.climbed,
             documents=self.result.documents,
             approvals=self.book.answered,

@@ -20,6 +20,7 @@ from workflows import options, team
 from workflows.contracts import SprintSpec, TaskSpec
 from workflows.crew import Crew
 from workflows.lifecycle import Lifecycle, together
+from workflows.worklist import Worklist
 
 BID_STEPS = 8
 """Turns that a bid may take: it looks, it does not work."""
@@ -28,32 +29,36 @@ BID_STEPS = 8
 class Assigning:
     """Gives out the tasks of one sprint."""
 
-    def __init__(self, life: Lifecycle, crew: Crew, spec: SprintSpec) -> None:
+    def __init__(self, life: Lifecycle, crew: Crew, spec: SprintSpec, worklist: Worklist) -> None:
         self._life = life
         self._crew = crew
         self._spec = spec
         self._topology = TOPOLOGIES[spec.team.topology]
         self._given: Counter[str] = Counter()
         self._one = asyncio.Lock()
-        self.agents: dict[str, str] = {}
-        """Task -> agent, of the tasks that were given out."""
+        self._list = worklist
 
     async def assign(self, spec: TaskSpec) -> TaskSpec:
         """The task with its agent. One task at a time, so that each choice knows of the one before."""
         async with self._one:
+            if (named := self._list.named.get(spec.task.id)) is not None:
+                return self._give(spec, named)
             place = spec.place or 0
             candidates = self._candidates(spec.task)
             for need in self._topology.needs:
                 candidates = await _NEEDS[need](self, spec, candidates)
             chosen = award(self._topology, wanted(spec.task), candidates, place)
-            self._given[chosen.agent] += 1
-            self.agents[spec.task.id] = chosen.agent
             self._note(spec, chosen, candidates)
-        return spec.model_copy(update={"agent": chosen.agent})
+            return self._give(spec, chosen.agent)
+
+    def _give(self, spec: TaskSpec, agent: str) -> TaskSpec:
+        self._given[agent] += 1
+        self._list.agents[spec.task.id] = agent
+        return spec.model_copy(update={"agent": agent})
 
     def done(self, task: str) -> None:
         """The task has ended; its agent is free for others."""
-        if (agent := self.agents.get(task)) is not None:
+        if (agent := self._list.agents.get(task)) is not None:
             self._given[agent] -= 1
 
     def _candidates(self, task: PlannedTask) -> list[Candidate]:

@@ -12,7 +12,7 @@ from agents.target import GateSpec
 from ledger.vocabulary import ApprovalKind, Record, Role, TaskKind
 from workflows import checkpoints, schedule
 from workflows.approval_policy import KindPolicy
-from workflows.contracts import GateBrief, ProjectSpec
+from workflows.contracts import GateBrief, ProjectSpec, TaskBrief
 from workflows.messages import InvalidBriefError, parse_start
 
 _ADDRESS = re.compile(
@@ -68,13 +68,24 @@ def gate_specs(gates: Sequence[GateBrief] | None) -> tuple[GateSpec, ...] | None
 
 
 def _gate(gate: GateBrief) -> GateSpec:
+    return GateSpec(
+        name=gate.name, kind=gate.kind, argv=argv_of(f"gate {gate.name!r}", gate.run), timeout_s=gate.timeout_s
+    )
+
+
+def argv_of(what: str, command: str) -> tuple[str, ...]:
+    """A command line as it is run, without a shell.
+
+    Raises:
+        BriefError: no shell could split it, or it is empty.
+    """
     try:
-        argv = tuple(shlex.split(gate.run))
+        argv = tuple(shlex.split(command))
     except ValueError as error:
-        raise BriefError(f"gate {gate.name!r}: {error} in {gate.run!r}") from None
+        raise BriefError(f"{what}: {error} in {command!r}") from None
     if not argv:
-        raise BriefError(f"gate {gate.name!r}: there is nothing to run")
-    return GateSpec(name=gate.name, kind=gate.kind, argv=argv, timeout_s=gate.timeout_s)
+        raise BriefError(f"{what}: there is nothing to run")
+    return argv
 
 
 def check_models(models: Mapping[str, Sequence[str]]) -> None:
@@ -103,6 +114,8 @@ def check_project_spec(values: Sequence[object], workflow_id: str) -> tuple[Proj
         )
     try:
         gate_specs(spec.gates)
+        for hook in (*spec.hooks.before_plan, *spec.hooks.after_plan):
+            argv_of(f"hook {hook.name!r}", hook.run)
         check_models(spec.models)
         if faults := check_team(dict(spec.prompts), spec.profiles):
             raise BriefError("; ".join(faults))
@@ -127,16 +140,35 @@ def fixed_plan(spec: ProjectSpec) -> Plan | None:
     """
     if not spec.tasks:
         return None
-    tasks = tuple(
-        PlannedTask.model_validate(
-            {**task.model_dump(), "title": task.title or (task.instructions.strip() or task.id).splitlines()[0][:80]}
-        )
-        for task in spec.tasks
-    )
+    tasks = tuple(planned(task) for task in spec.tasks)
     plan = Plan(summary=f"{len(tasks)} tasks as briefed", sprints=(PlannedSprint(goal=spec.goal, tasks=tasks),))
     if faults := plan_faults(plan, spec.max_sprints):
         raise BriefError("tasks: " + "; ".join(faults))
     return plan
+
+
+def planned(task: TaskBrief, scope: tuple[str, ...] = EVERYTHING) -> PlannedTask:
+    """A task that a person wrote as a plan has it, with the brief's scope where it names none."""
+    title = task.title or (task.instructions.strip() or task.id).splitlines()[0][:80]
+    return _narrowed(PlannedTask.model_validate({**task.model_dump(), "title": title}), scope)
+
+
+def task_faults(tasks: Sequence[PlannedTask], known: Collection[str] = ()) -> list[str]:
+    """Why the tasks of one sprint cannot be carried out; `known` are the tasks of earlier sprints."""
+    return schedule.problems(tasks, known) + [fault for task in tasks if (fault := _role_fault(task))]
+
+
+def scope_faults(task: PlannedTask, scope: tuple[str, ...]) -> list[str]:
+    """Where a task would leave the brief's scope; what cannot be told from the globs counts as outside."""
+    if scope == EVERYTHING:
+        return []
+    outside = [glob for glob in task.scope if not glob.startswith("!") and not any(_holds(own, glob) for own in scope)]
+    return [f"task {task.id!r}: {glob!r} is not within the brief's scope ({', '.join(scope)})" for glob in outside]
+
+
+def _holds(own: str, glob: str) -> bool:
+    folder = own.removesuffix("**")
+    return glob == own or own == "**" or (own.endswith("/**") and glob.startswith(folder) and ".." not in glob)
 
 
 def plan_faults(plan: Plan, sprints_left: int, known: Collection[str] = ()) -> list[str]:
@@ -146,8 +178,7 @@ def plan_faults(plan: Plan, sprints_left: int, known: Collection[str] = ()) -> l
         faults.append(f"the plan has {len(plan.sprints)} sprints, {sprints_left} are left")
     earlier = list(known)
     for sprint in plan.sprints:
-        faults += schedule.problems(sprint.tasks, earlier)
-        faults += [fault for task in sprint.tasks if (fault := _role_fault(task))]
+        faults += task_faults(sprint.tasks, earlier)
         earlier += [task.id for task in sprint.tasks]
     return faults
 

@@ -42,6 +42,8 @@ def pack(project: Project) -> Carried:
         budget_usd=project.budget_usd,
         budget_tokens=project.budget_tokens,
         feedback=project.said,
+        kept=project.steering.kept,
+        agents=project.steering.agents,
         team=project.team,
         limits=project.ground.limits,
     )
@@ -65,4 +67,5 @@ def unpack(project: Project, carried: Carried) -> None:
     project.paused, project.autonomy = carried.paused, carried.autonomy
     project.budget_usd, project.budget_tokens = carried.budget_usd, carried.budget_tokens
     project.team = carried.team
+    project.steering.kept, project.steering.agents = dict(carried.kept), dict(carried.agents)
     project.tally.add(carried.model_calls, carried.cost_usd, carried.tokens)

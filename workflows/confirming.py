@@ -1,10 +1,8 @@
-"""A project before its sprints: what its plan will be built on, and the plan, each confirmed by a person where they are asked."""
+"""What a project's plan will be built on, confirmed by a person where they are asked."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from agents.assignments import Feedback, Plan
+from agents.assignments import Feedback
 from ledger.vocabulary import Answer, ApprovalKind, Json, Phase, Role
 from workflows import team
 from workflows.approval_models import Decision
@@ -16,7 +14,7 @@ NO_GATES = "no gate can judge a change here: accepted changes stay on their bran
 
 
 class Confirming:
-    """Asks about requirements and plans of one project."""
+    """Asks about the requirements of one project."""
 
     def __init__(self, life: Lifecycle, spec: ProjectSpec, ground: Ground, planning: Planning) -> None:
         self._life = life
@@ -53,38 +51,6 @@ class Confirming:
             producers=tuple(team.agent_id(project, role, 0) for role in (Role.PRODUCT_OWNER, Role.ANALYST)),
         )
         return wish_of(decision, "the requirements")
-
-    async def plan(self, plan: Plan, warnings: Sequence[str], producer: Role | None) -> Feedback | None:
-        """Ask about a plan; what to plan again for, or None when it is approved.
-
-        Args:
-            producer: who made it; None for one that stands in the brief.
-
-        Raises:
-            Ended: it was rejected, or nobody decided in time.
-        """
-        self._life.enter(Phase.APPROVAL, plan.summary)
-        subject: dict[str, Json] = {
-            "goal": self._spec.goal,
-            "plan": plan.model_dump(mode="json"),
-            "commit": self._ground.commit,
-            "mode": self._life.mode.value,
-            "warnings": list(warnings),
-        }
-        tasks = sum(len(sprint.tasks) for sprint in plan.sprints)
-        warning = f" ({NO_GATES})" if NO_GATES in warnings else ""
-        decision = await self._life.ask(
-            ApprovalKind.PLAN,
-            subject,
-            text=f"{len(plan.sprints)} sprints, {tasks} tasks: {plan.summary}{warning}",
-            on_approve="the next sprint starts" if self._life.sprint_number else "the first sprint starts",
-            on_reject="the project ends; what was merged before stays"
-            if self._life.sprint_number
-            else "the project ends, nothing is changed",
-            on_revise="it is planned again with your words",
-            producers=() if producer is None else (team.agent_id(self._life.project, producer, 0),),
-        )
-        return wish_of(decision, "the plan")
 
 
 def wish_of(decision: Decision | None, what: str) -> Feedback | None:

@@ -59,6 +59,25 @@ class TaskBrief(Brief):
     params: dict[str, Json] = {}
 
 
+class HookBrief(Brief):
+    """A command of the target that is run around a plan's confirmation; `run` is split like a shell would."""
+
+    name: str = Field(min_length=1)
+    run: str
+    timeout_s: int = Field(default=300, gt=0, le=3600)
+    blocking: bool = True
+    """Whether the plan stays open when it fails."""
+
+
+class HooksBrief(Brief):
+    """Commands around the confirmation of each plan, in order."""
+
+    before_plan: tuple[HookBrief, ...] = ()
+    """After a person's yes, before the plan is confirmed."""
+    after_plan: tuple[HookBrief, ...] = ()
+    """Once it is confirmed, before the sprint starts."""
+
+
 class TimeLimitsBrief(Brief):
     """How long an agent may stay in one state, in seconds; what is left out is as the workers are set."""
 
@@ -106,6 +125,10 @@ class Carried(Record):
     budget_tokens: int | None = None
     feedback: tuple[Feedback, ...] = ()
     """What persons said and no agent has been told yet."""
+    kept: dict[str, tuple[Feedback, ...]] = {}
+    """What they said to tasks that have not begun."""
+    agents: dict[str, str] = {}
+    """Task -> agent that a person named for it."""
     team: TeamPlan = TeamPlan()
     """With the profiles that were read from the repository."""
     limits: TimeLimits = TimeLimits()
@@ -138,6 +161,7 @@ class ProjectSpec(Brief):
     time_limits: TimeLimitsBrief = TimeLimitsBrief()
     setup: tuple[str, ...] | None = None
     gates: tuple[GateBrief, ...] | None = None
+    hooks: HooksBrief = HooksBrief()
     scope: tuple[str, ...] = ("**",)
     tasks: tuple[TaskBrief, ...] = ()
     max_parallel: int = Field(default=3, ge=1, le=64)
@@ -188,6 +212,12 @@ class SprintSpec(Record):
     team: TeamPlan = TeamPlan()
     limits: TimeLimits = TimeLimits()
     paused: bool = False
+    scope: tuple[str, ...] = ("**",)
+    """The brief's; tasks that people add stay within it."""
+    agents: dict[str, str] = {}
+    """Task -> agent that a person named for it."""
+    kept: dict[str, tuple[Feedback, ...]] = {}
+    """What persons said to tasks that had not begun."""
 
 
 class TaskSpec(Brief):
@@ -253,11 +283,15 @@ class TaskReport(Record):
     changed_paths: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
     """Questions of the board that its agents opened or voted on."""
+    taken_out: bool = False
+    """A person took the task out: it is not planned again."""
 
 
 class SprintReport(Record):
     sprint: int
     tasks: tuple[TaskReport, ...]
+    planned: tuple[PlannedTask, ...] = ()
+    """The tasks as they stood at the end, with what people changed; none in reports of earlier builds."""
     commit: str
     """Head of the sprint branch."""
     passed: bool
@@ -378,11 +412,13 @@ class Control(Brief):
 
 
 class FeedbackNote(Brief):
-    """Payload of the signal `feedback`; `task` addresses one task, otherwise everyone at work."""
+    """Payload of the signal `feedback`; `task` or `agent` addresses one of them, otherwise everyone at work."""
 
     text: str = Field(min_length=1, max_length=20_000)
     by: str = "unknown"
     task: str | None = None
+    agent: str | None = Field(default=None, min_length=1)
+    """A name (`grace`), a role and a name (`engineer.grace`), or an agent id."""
 
 
 class AutonomyChange(Brief):

@@ -15,6 +15,7 @@ from agents.topology import TOPOLOGIES, colleagues_of
 from ledger.vocabulary import ApprovalKind, OutcomeKind, Role, thread_id
 from workflows import options, team
 from workflows.contracts import FeedbackNote
+from workflows.hearing import is_called, said
 from workflows.inquiries import question_of
 from workflows.lifecycle import Lifecycle, together
 from workflows.people import People
@@ -41,6 +42,7 @@ class Crew:
         self._people = People(life)
         self.at_work: dict[str, str] = {}
         """Thread -> agent id."""
+        self._on_their_own: set[str] = set()
         self.engaged = 0
         """Runs that were begun."""
         self._notes = 0
@@ -73,11 +75,14 @@ class Crew:
             }
         )
         self.at_work[thread] = run.agent
+        if run.work in ON_THEIR_OWN:
+            self._on_their_own.add(thread)
         self.engaged += 1
         try:
             return await self._until_decided(run, thread, text)
         finally:
             del self.at_work[thread]
+            self._on_their_own.discard(thread)
 
     def chain_of(self, role: Role) -> tuple[str, ...]:
         """The models of a role."""
@@ -89,16 +94,28 @@ class Crew:
         return colleagues_of(TOPOLOGIES[self._life.team.topology], run.agent, self.roster)
 
     def tell(self, note: FeedbackNote) -> bool:
-        """Post a person's words to every agent at work; False when nobody is."""
+        """Post a person's words to the agents at work, or to the one that is named; False when nobody is told.
+
+        Who judges, mediates or bids is told nothing: its word counts because nobody else had a part in it.
+        """
+        listening = [
+            agent
+            for thread, agent in self.at_work.items()
+            if thread not in self._on_their_own and (note.agent is None or is_called(agent, note.agent))
+        ]
+        for agent in dict.fromkeys(listening):
+            self.write(agent, note)
+        return bool(listening)
+
+    def write(self, agent: str, note: FeedbackNote) -> None:
+        """Post a person's words to one agent's inbox; it reads them at its next step."""
         self._notes += 1
-        words = Feedback(source=f"person:{note.by}", text=note.text)
-        for place, agent in enumerate(dict.fromkeys(self.at_work.values())):
-            key = self._life.recorder.key(f"feedback-{self._notes}-{place}")
-            message = feedback_message(
-                id=key, project=self._life.project, target=agent, feedback=words, source=words.source
-            )
-            self._life.recorder.post(message)
-        return bool(self.at_work)
+        words = said(note)
+        key = self._life.recorder.key(f"feedback-{self._notes}-{agent}")
+        message = feedback_message(
+            id=key, project=self._life.project, target=agent, feedback=words, source=words.source
+        )
+        self._life.recorder.post(message)
 
     async def _until_decided(self, run: AgentRun, thread: str, text: str) -> AgentOutcome:
         standstills = questions = asked = 0

@@ -52,6 +52,11 @@ class Handing:
             )
         )
 
+    def reassign(self, giver: AgentRun, taker: str, by: str, reason: str, feed: dict[str, Json]) -> None:
+        """The same where a person wants it."""
+        event = TaskHandedOver(sprint=self._sprint, task=self._task.id, giver=giver.agent, taker=taker, reason=reason)
+        self._life.note(event, f"{taker} takes over from {giver.agent}, by {by} (claimed)", feed)
+
 
 def _reason(outcome: AgentOutcome) -> str:
     return outcome.question or outcome.summary

@@ -14,6 +14,7 @@ from ledger.vocabulary import Brief, Standing
 from workflows import messages
 from workflows.approval_models import BatchDecision, Decision, DecisionEffect
 from workflows.contracts import ApprovalsView, AutonomyChange, BoardView, Control, FeedbackNote, StatusView, TeamSignal
+from workflows.edits import Edit, EditBase, words
 from workflows.lifecycle import ENDED, Lifecycle
 
 UPDATES_RECORDED = "updates-are-recorded"
@@ -29,6 +30,10 @@ class Intake(Lifecycle):
 
     async def take_feedback(self, note: FeedbackNote) -> str | None:
         """Bring a person's words to whom they concern; returns why that is not possible, or None."""
+        raise NotImplementedError
+
+    async def take_edit(self, edit: Edit) -> str | None:
+        """Change what is worked on as a person wants it; returns why that is not possible, or None."""
         raise NotImplementedError
 
     def take_from_team(self, message: TeamSignal) -> str | None:
@@ -58,10 +63,12 @@ class Intake(Lifecycle):
 
     @workflow.update(dynamic=True)
     async def on_update(self, name: str, values: Sequence[RawValue]) -> DecisionEffect:
-        """The update `decide_now`: like the signal `decide`, with an answer."""
+        """The updates `decide_now`, `edit_now`, `feedback_now`: like the signals without `_now`, with an answer."""
         message = messages.parse_update(name, values)
         if isinstance(message, Decision | BatchDecision):
             answer = self.desk.decide(message, "update")
+        elif isinstance(message, FeedbackNote | EditBase):
+            answer = await self._applied_now(name, message)
         else:
             refusal = message if isinstance(message, messages.Refusal) else messages.Refusal(reason="not an update")
             self.refuse(name, refusal.reason, refusal.sender)
@@ -88,10 +95,11 @@ class Intake(Lifecycle):
 
     # Applying messages.
 
-    async def _apply(self, name: str, message: Brief) -> None:
+    async def _apply(self, name: str, message: Brief) -> str | None:
+        """Apply it, on the record; returns why it was refused, or None."""
         if not self.project or self.phase in ENDED:
             self.refuse(name, "the workflow is not at work", None)
-            return
+            return "the workflow is not at work"
         async with self._controls:
             # One at a time and in order of arrival: a pause must not overtake the resume that came after it.
             if isinstance(message, Control):
@@ -99,6 +107,8 @@ class Intake(Lifecycle):
                 text, sender = message.reason, message.by
             elif isinstance(message, FeedbackNote):
                 reason, text, sender = await self.take_feedback(message), message.text, message.by
+            elif isinstance(message, Edit):
+                reason, text, sender = await self.take_edit(message), words(message), message.by
             else:
                 assert isinstance(message, AutonomyChange)
                 reason, text, sender = None, message.autonomy.value, message.by
@@ -106,9 +116,20 @@ class Intake(Lifecycle):
                 await self.tell_children(name, message)
         if reason is not None:
             self.refuse(name, reason, sender)
-            return
+            return reason
         applied = MessageApplied(workflow_id=self.workflow_id, message=name, claimed_by=sender, text=text)
         self.note(applied, f"{name} by {sender} (claimed) {text}")
+        return None
+
+    async def _applied_now(self, name: str, message: Brief) -> DecisionEffect:
+        try:
+            reason = await self._apply(name, message)
+        except FailureError as error:
+            reason = messages.bounded(str(error))
+            self.refuse(name, reason, None)
+        if reason is not None:
+            return DecisionEffect(refusal=reason)
+        return DecisionEffect(effect=f"{name.removesuffix('_now')} is applied in {self.workflow_id}")
 
     async def _pause(self, control: Control) -> str | None:
         if self.paused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, defaultdict
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ChildWorkflowError, WorkflowAlreadyStartedError, is_cancelled_exception
@@ -15,9 +16,11 @@ from workflows.agent_task import AgentTask
 from workflows.assigning import Assigning
 from workflows.contracts import SprintSpec, TaskReport, TaskSpec
 from workflows.crew import cause_of
+from workflows.edits import EditError
 from workflows.lifecycle import Lifecycle
 from workflows.merging import Unmerged, integrate
 from workflows.visibility import summary
+from workflows.worklist import Worklist, unworked
 
 SEND_BACKS = 2
 """How often a change comes back because the branch that takes it has moved on."""
@@ -26,14 +29,31 @@ SEND_BACKS = 2
 class Lanes:
     """Takes the tasks of one sprint through, side by side; merges are made one at a time."""
 
-    def __init__(self, life: Lifecycle, spec: SprintSpec, assigning: Assigning) -> None:
+    def __init__(self, life: Lifecycle, spec: SprintSpec, assigning: Assigning, worklist: Worklist) -> None:
         self._life = life
         self._assigning = assigning
         self._spec = spec
+        self._list = worklist
         self._merging = asyncio.Lock()
+        self._merged: set[str] = set()
+        """Tasks at the merge, or beyond."""
+        self._earlier: dict[str, list[TaskReport]] = defaultdict(list)
+        self._generations: Counter[str] = Counter()
+        self._stopped: dict[str, tuple[TaskState, str]] = {}
+        """Tasks that a person ends, as what and in which words."""
         self.head = spec.base_commit
-        self.reports: dict[str, TaskReport] = {}
-        """Of the tasks that have ended."""
+
+    def stop(self, task: str, state: TaskState, text: str) -> None:
+        """End a task that runs.
+
+        Raises:
+            EditError: its change is being merged.
+        """
+        if task in self._merged:
+            raise EditError(f"task {task!r} is being merged at this moment")
+        self._stopped[task] = state, text
+        if (child := self._life.children.get(task)) is not None:
+            child.cancel()
 
     async def run(self, task: PlannedTask) -> TaskReport:
         """One task to its end. Only a cancellation is raised."""
@@ -43,33 +63,39 @@ class Lanes:
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
-            self.reports[task.id] = unworked(task, self._spec.sprint, TaskState.FAILED, cause_of(error))
-            return self.reports[task.id]
+            return unworked(task, self._spec.sprint, TaskState.FAILED, cause_of(error))
         finally:
             self._assigning.done(task.id)
+            self._stopped.pop(task.id, None)
+            self._merged.discard(task.id)
 
     async def _through(self, spec: TaskSpec) -> TaskReport:
         """Worked on and merged, again where it does not fit."""
-        earlier: list[TaskReport] = []
+        earlier = self._earlier[spec.task.id]
         task, misfits = spec.task, 0
         while True:
             report = await self._worked(spec)
             back: tuple[Feedback, ...] = ()
             if report.state is TaskState.ACCEPTED and self._spec.merge:
+                self._merged.add(task.id)
                 merged = await self._integrate(report, spec)
                 # What a person wants otherwise is no misfit; they may say so as often as they like.
                 misfits += isinstance(merged, Integration)
                 report, back = _merged(report, merged, misfits)
             earlier.append(report)
             if not back:
-                self.reports[task.id] = summed(earlier)
-                return self.reports[task.id]
+                return summed(earlier)
+            self._merged.discard(task.id)
             spec = self._again(spec, back)
 
     async def _worked(self, spec: TaskSpec) -> TaskReport:
         task = spec.task
+        self._generations[task.id] = spec.generation
         try:
             self._life.check()
+            if task.id in self._stopped:
+                return unworked(task, spec.sprint, *self._stopped[task.id])
+            spec = spec.model_copy(update={"feedback": (*spec.feedback, *self._list.take_kept(task.id))})
             child = await workflow.start_child_workflow(
                 AgentTask.run,
                 args=[spec],
@@ -79,16 +105,23 @@ class Lanes:
             )
             self._life.desk.began(f"task {task.id}")
             self._life.children[task.id] = child
+            if task.id in self._stopped:
+                child.cancel()
             report = await child
         except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
             self._life.check()
             if is_cancelled_exception(error):
-                return unworked(task, spec.sprint, TaskState.CANCELLED, "cancelled")
+                ended = self._stopped.get(task.id, (TaskState.CANCELLED, "cancelled"))
+                return unworked(task, spec.sprint, *ended)
             return unworked(task, spec.sprint, TaskState.FAILED, cause_of(error))
         finally:
             self._life.children.pop(task.id, None)
         self._life.check()
         self._life.tally.add(report.model_calls, report.cost_usd, report.tokens)
+        if task.id in self._stopped:
+            # It had ended by itself when the word reached it.
+            state, text = self._stopped[task.id]
+            return report.model_copy(update={"state": state, "summary": text})
         return report
 
     async def _integrate(self, report: TaskReport, spec: TaskSpec) -> Integration | Unmerged | str:
@@ -151,12 +184,13 @@ class Lanes:
             baseline_commit=spec.baseline_commit,
             documents=(*spec.documents, *self._documents_for(task)),
             feedback=spec.feedback,
+            generation=self._generations[task.id] + 1,
             models=spec.models,
             mode=self._life.mode,
             autonomy=self._life.autonomy,
             budget_usd=self._life.budget_usd,
             budget_tokens=self._life.budget_tokens,
-            place=spec.tasks.index(task),
+            place=self._list.place(task.id),
             team=spec.team,
             limits=spec.limits,
             colleagues=self._roster(),
@@ -169,25 +203,22 @@ class Lanes:
 
     def _roster(self) -> tuple[str, ...]:
         """Who was given a task so far, where it is known, and who else is there to be asked."""
-        spec = self._spec
-        given = (
-            self._assigning.agents.get(task.id) or team.agent_id(spec.project, task.role, place)
-            for place, task in enumerate(spec.tasks)
-        )
-        return team.roster(spec.project, given)
+        return team.roster(self._spec.project, map(self._list.agent_of, self._list.tasks))
 
     def _base_for(self, task: PlannedTask) -> str:
         """Where a task begins: the sprint's head, or where nothing is merged, what the last of its dependencies left."""
         if self._spec.merge:
             return self.head
-        commits = [report.commit for name in task.depends_on if (report := self.reports.get(name)) and report.commit]
+        commits = [
+            report.commit for name in task.depends_on if (report := self._list.reports.get(name)) and report.commit
+        ]
         return commits[-1] if commits else self.head
 
     def _documents_for(self, task: PlannedTask) -> tuple[ArtifactRef, ...]:
         """What the task's dependencies produced, each named after its task."""
         found: list[ArtifactRef] = []
         for name in task.depends_on:
-            report = self.reports.get(name)
+            report = self._list.reports.get(name)
             found += named_after(name, report.documents if report else self._spec.earlier.get(name, ()))
         return tuple(found)
 
@@ -215,20 +246,6 @@ def _merged(
     reasons = "; ".join(item.text for item in merged.feedback)
     text = messages.bounded(f"could not be integrated after {misfits} attempts: {reasons}")
     return report.model_copy(update={"state": TaskState.FAILED, "summary": text}), ()
-
-
-def unworked(task: PlannedTask, sprint: int, state: TaskState, text: str) -> TaskReport:
-    """The report of a task that has none of its own."""
-    return TaskReport(
-        task=task.id,
-        sprint=sprint,
-        kind=task.kind,
-        title=task.title,
-        state=state,
-        summary=text,
-        agent="",
-        attempts=0,
-    )
 
 
 def summed(reports: list[TaskReport]) -> TaskReport:

@@ -60,6 +60,8 @@ class Lifecycle:
         self.autonomy = Autonomy.MILESTONE
         self.paused = False
         self.stopping: str | None = None
+        self.interrupted = False
+        """While a person's word stops the work at hand."""
         self.budget_usd: Decimal | None = None
         self.budget_tokens: int | None = None
         self.approval_ttl = timedelta(days=7)
@@ -197,6 +199,8 @@ class Lifecycle:
         """Raises CancelledError once the workflow stops: a cancellation may arrive with a result and get lost."""
         if self.stopping is not None:
             raise asyncio.CancelledError(self.stopping)
+        if self.interrupted:
+            raise asyncio.CancelledError("interrupted")
 
     async def clearance(self) -> None:
         """Wait while the workflow is paused."""

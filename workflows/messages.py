@@ -18,11 +18,13 @@ from temporalio.exceptions import ApplicationError
 from ledger.vocabulary import Brief, Json, Record
 from workflows.approval_models import BatchDecision, Decision
 from workflows.contracts import Answered, AutonomyChange, Control, FeedbackNote, Freed, Question, Wanted
+from workflows.edits import EDIT, EditBase
 from workflows.entitlement import Entitlement, PolicyError, Rules
 
 SIGNALS: dict[str, type[Brief]] = {
     "decide": Decision,
     "feedback": FeedbackNote,
+    "edit": EditBase,
     "pause": Control,
     "resume": Control,
     "set_autonomy": AutonomyChange,
@@ -33,12 +35,10 @@ SIGNALS: dict[str, type[Brief]] = {
 }
 """Every signal and the model of its one argument."""
 
-UPDATES: dict[str, type[Brief]] = {"decide_now": Decision}
+UPDATES: dict[str, type[Brief]] = {"decide_now": Decision, "edit_now": EditBase, "feedback_now": FeedbackNote}
 
 OPTIONAL = frozenset({"pause", "resume"})
 """Signals that mean something without an argument."""
-
-KNOWN_LATER = frozenset({"edit"})
 
 NAME_LIMIT = 80
 REASON_LIMIT = 600
@@ -116,8 +116,6 @@ def unknown_fields(value: object, path: str, model: type[BaseModel]) -> list[str
 
 def parse_signal(name: str, values: Sequence[object]) -> Brief | Refusal:
     """The payload of a signal, or why it is refused; never raises."""
-    if name in KNOWN_LATER:
-        return Refusal(reason=f"{name} is not yet supported by this build")
     return _parse(name, values, SIGNALS, "signal")
 
 
@@ -155,7 +153,8 @@ def _parse(name: str, values: Sequence[object], known: dict[str, type[Brief]], w
     if model is Decision and isinstance(content, dict) and "all_of" in content:
         model = BatchDecision
     try:
-        return model.model_validate_json(json.dumps(content))
+        text = json.dumps(content)
+        return EDIT.validate_json(text) if model is EditBase else model.model_validate_json(text)
     except RecursionError:
         return Refusal(reason="nested too deeply")
     except ValidationError as error:

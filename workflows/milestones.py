@@ -13,7 +13,7 @@ from workflows.merging import Unmerged, integrate
 from workflows.planning import Ended, Ground
 from workflows.progress import Progress
 
-LATER = {"tokens": True, "tasks": {"__all__": {"tokens", "questions"}}}
+LATER = {"tokens": True, "planned": True, "tasks": {"__all__": {"tokens", "questions", "taken_out"}}}
 """Fields of reports that are no part of what a person approves: its digest must not change under a request that is open."""
 
 

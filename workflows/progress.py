@@ -60,7 +60,7 @@ class Progress:
     def left(self, sprint: SprintReport, planned: Sequence[PlannedTask], rest: Plan) -> list[Json]:
         """What is still to be done, as the project manager reads it: each planned task with what became of it."""
         by_id = {task.id: task for task in planned}
-        unfinished = [report for report in sprint.tasks if report.state not in TASK_SUCCEEDED]
+        unfinished = [report for report in sprint.tasks if report.state not in TASK_SUCCEEDED and not report.taken_out]
         rows: list[Json] = [
             {
                 "task": by_id[report.task].model_dump(mode="json"),
@@ -85,7 +85,9 @@ class Progress:
         stranded = merges and bool(changes) and not self.merged_tasks
         if stranded:
             failed.append("no sprint passed its review")
-        state = Phase.FAILED if stranded or not succeeded else Phase.DONE
+        # What people took out is no failure, and neither is a project of which they left nothing.
+        nothing = not succeeded and not all(report.taken_out for report in latest)
+        state = Phase.FAILED if stranded or nothing else Phase.DONE
         return state, bounded("; ".join([text, *failed]))
 
     def _latest(self) -> list[TaskReport]:

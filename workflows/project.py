@@ -30,11 +30,14 @@ from workflows.contracts import (
     TaskView,
 )
 from workflows.crew import Crew, cause_of
+from workflows.edits import Edit
 from workflows.intake import Intake
 from workflows.lifecycle import Stopped, to_the_end
 from workflows.milestones import Milestones
+from workflows.plan_approval import PlanApproval
 from workflows.planning import Ended, Ground, Planning
 from workflows.progress import Progress
+from workflows.project_steering import ProjectSteering
 from workflows.sprint import Sprint
 
 
@@ -50,6 +53,7 @@ class Project(Intake):
     ground: Ground
     planning: Planning
     confirming: Confirming
+    approval: PlanApproval
     milestones: Milestones
 
     def __init__(self) -> None:
@@ -58,6 +62,7 @@ class Project(Intake):
         self.fixed: Plan | None = None
         self.plan = Plan(summary="")
         self.progress = Progress()
+        self.steering = ProjectSteering(self)
         self.said: tuple[Feedback, ...] = ()
         self.warnings: list[str] = []
         self.approvals = 0
@@ -109,14 +114,10 @@ class Project(Intake):
         return self.progress.views(self.plan)
 
     async def take_feedback(self, note: FeedbackNote) -> str | None:
-        if note.task is not None and not self.children:
-            return f"task {note.task!r} is not at work"
-        told = note.task is None and self.crew.tell(note)
-        await self.tell_children("feedback", note)
-        if not told and not self.children:
-            # Nobody is at work, during an approval for instance: the next plan takes it into account.
-            self.said = (*self.said, Feedback(source=f"person:{note.by}", text=note.text))
-        return None
+        return await self.steering.hear(note)
+
+    async def take_edit(self, edit: Edit) -> str | None:
+        return await self.steering.edit(edit)
 
     # Discovery and architecture.
 
@@ -157,6 +158,7 @@ class Project(Intake):
         self.crew.models, self.crew.limits, self.crew.roster = ground.models, ground.limits, team.roster(self.project)
         self.planning = Planning(self, self.crew, self.spec, ground)
         self.confirming = Confirming(self, self.spec, ground, self.planning)
+        self.approval = PlanApproval(self, self.spec, ground, self.planning)
         self.milestones = Milestones(self, ground, self.progress)
 
     @property
@@ -177,8 +179,8 @@ class Project(Intake):
             self.plan, producer = await self.planning.adopt(self.fixed), None
         else:
             self.plan, producer = await self.planning.plan(self._take_said()), Role.ARCHITECT
-        while self.plan.sprints and self.asks(ApprovalKind.PLAN):
-            wish = await self.confirming.plan(self.plan, self.warnings, producer)
+        while self.plan.sprints:
+            wish = await self.approval.confirm(self.plan, self.warnings, producer, asks=self.asks(ApprovalKind.PLAN))
             if wish is None:
                 return
             self.enter(Phase.ARCHITECTURE, "revising the plan")
@@ -193,11 +195,12 @@ class Project(Intake):
     async def _run_sprint(self, number: int) -> None:
         self.sprint_number = number
         sprint, *rest = self.plan.sprints
+        self.steering.give_back()
         report = await self._sprint(self._sprint_spec(number, sprint.goal, sprint.tasks))
         self.plan = self.plan.model_copy(update={"sprints": tuple(rest)})
         self.refresh()
         wishes = await self.milestones.pass_sprint(report) if self._merges else ()
-        await self._plan_on(report, sprint.tasks, wishes)
+        await self._plan_on(report, report.planned or sprint.tasks, wishes)
 
     async def _sprint(self, spec: SprintSpec) -> SprintReport:
         self.enter(Phase.SPRINTS, f"sprint {spec.sprint}: {spec.sprint_goal}")
@@ -250,6 +253,9 @@ class Project(Intake):
             team=self.team,
             limits=self.ground.limits,
             paused=self.paused,
+            scope=spec.scope,
+            agents={task.id: self.steering.agents[task.id] for task in tasks if task.id in self.steering.agents},
+            kept=self.steering.take_kept(tuple(task.id for task in tasks)),
         )
 
     # After a sprint.
@@ -268,9 +274,9 @@ class Project(Intake):
             self.plan = await self.planning.replan(
                 left, sprints_left, self.progress.succeeded, self.milestones.documents, (*wishes, *self._take_said())
             )
-            if not self.plan.sprints or not self._asks_again:
+            if not self.plan.sprints:
                 return
-            wish = await self.confirming.plan(self.plan, self.warnings, Role.PROJECT_MANAGER)
+            wish = await self.approval.confirm(self.plan, self.warnings, Role.PROJECT_MANAGER, asks=self._asks_again)
             if wish is None:
                 return
             self.enter(Phase.ARCHITECTURE, "revising the plan")

@@ -1,8 +1,9 @@
-"""The task DAG of a sprint: what may start now, in which order, and what can no longer run. Pure, over graphlib."""
+"""The task DAG of a sprint: what may start now, in which order, what can no longer run, and how people change it. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
+from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
 
 from agents.assignments import PlannedTask
@@ -10,6 +11,18 @@ from agents.assignments import PlannedTask
 
 class ScheduleError(ValueError):
     """The tasks cannot be put in an order."""
+
+
+class _State(StrEnum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    UNSUCCESSFUL = "unsuccessful"
+    STARVED = "starved"
+    """Left out because a task it depends on did not succeed."""
+
+
+_OVER = frozenset({_State.SUCCEEDED, _State.UNSUCCESSFUL, _State.STARVED})
 
 
 def problems(tasks: Sequence[PlannedTask], known: Collection[str] = ()) -> list[str]:
@@ -44,59 +57,105 @@ class Schedule:
         if found := problems(tasks, known):
             raise ScheduleError("; ".join(found))
         self._tasks = {task.id: task for task in tasks}
-        self._place = {task.id: place for place, task in enumerate(tasks)}
+        self._states = dict.fromkeys(self._tasks, _State.WAITING)
         self._limit = limit
-        self._sorter = TopologicalSorter(_graph(tasks))
-        self._sorter.prepare()
-        self._ready: list[str] = []
-        self._running: set[str] = set()
-        self._unsuccessful: set[str] = set()
-        self._finished: set[str] = set()
-        self._collect()
 
     @property
     def done(self) -> bool:
-        return len(self._finished) == len(self._tasks)
+        return all(state in _OVER for state in self._states.values())
 
     @property
     def may_start(self) -> bool:
         """Whether `start` would hand out a task."""
-        return bool(self._ready) and len(self._running) < self._limit
+        return self._room > 0 and bool(self._ready())
+
+    def is_waiting(self, name: str) -> bool:
+        return self._states.get(name) is _State.WAITING
+
+    def is_running(self, name: str) -> bool:
+        return self._states.get(name) is _State.RUNNING
 
     def start(self) -> list[PlannedTask]:
         """Take out of the queue what may run now; each task comes exactly once."""
-        self._ready.sort(key=lambda name: (-self._tasks[name].priority, self._place[name]))
-        room = self._limit - len(self._running)
-        begun, self._ready = self._ready[:room], self._ready[room:]
-        self._running.update(begun)
-        return [self._tasks[name] for name in begun]
+        # The sort keeps the places of the plan where priorities are equal.
+        begun = sorted(self._ready(), key=lambda task: -task.priority)[: max(self._room, 0)]
+        self._states |= dict.fromkeys((task.id for task in begun), _State.RUNNING)
+        return begun
 
     def finish(self, name: str, *, succeeded: bool) -> list[PlannedTask]:
         """Note the end of a running task; returns the tasks that are skipped because it did not succeed."""
-        self._running.remove(name)
-        self._end(name, succeeded=succeeded)
-        return self._collect()
+        self._states[name] = _State.SUCCEEDED if succeeded else _State.UNSUCCESSFUL
+        return self._starve()
 
-    def _end(self, name: str, *, succeeded: bool) -> None:
-        self._finished.add(name)
-        if not succeeded:
-            self._unsuccessful.add(name)
-        self._sorter.done(name)
+    # What people change.
 
-    def _collect(self) -> list[PlannedTask]:
+    def add(self, task: PlannedTask) -> None:
+        """One more task, behind the others; the caller has looked at its `problems`."""
+        self._tasks[task.id] = task
+        self._states[task.id] = _State.WAITING
+
+    def replace(self, task: PlannedTask) -> None:
+        """A task that has not begun, changed."""
+        self._tasks[task.id] = task
+
+    def drop(self, name: str) -> None:
+        """A task that has not begun and that nothing depends on."""
+        del self._tasks[name], self._states[name]
+
+    def leave_out(self, name: str, *, dependents_run: bool) -> list[PlannedTask]:
+        """A task that has not begun; returns what is skipped with it."""
+        self._states[name] = _State.SUCCEEDED if dependents_run else _State.UNSUCCESSFUL
+        return self._starve()
+
+    def again(self, name: str) -> list[PlannedTask]:
+        """A task that has ended waits once more; returns what waits again with it, having been skipped for its sake."""
+        self._states[name] = _State.WAITING
+        revived: list[PlannedTask] = []
+        while fresh := [task for task in self._in(_State.STARVED) if not self._lacks(task)]:
+            self._states |= dict.fromkeys((task.id for task in fresh), _State.WAITING)
+            revived += fresh
+        return revived
+
+    def is_lost(self, name: str) -> bool:
+        """Whether a task has ended without success, so that nothing that depends on it can run."""
+        return self._states.get(name) in (_State.UNSUCCESSFUL, _State.STARVED)
+
+    def lost_needs(self, task: PlannedTask) -> list[str]:
+        """What a task depends on and can no longer get."""
+        return [name for name in task.depends_on if self.is_lost(name)]
+
+    def dependents(self, name: str) -> list[str]:
+        """Tasks that depend on one directly."""
+        return [task.id for task in self._tasks.values() if name in task.depends_on]
+
+    # How things stand.
+
+    @property
+    def _room(self) -> int:
+        return self._limit - len(self._in(_State.RUNNING))
+
+    def _in(self, state: _State) -> list[PlannedTask]:
+        return [task for name, task in self._tasks.items() if self._states[name] is state]
+
+    def _needs(self, task: PlannedTask) -> list[_State]:
+        return [self._states[name] for name in task.depends_on if name in self._states]
+
+    def _lacks(self, task: PlannedTask) -> bool:
+        return bool(self.lost_needs(task))
+
+    def _ready(self) -> list[PlannedTask]:
+        return [task for task in self._in(_State.WAITING) if {*self._needs(task)} <= {_State.SUCCEEDED}]
+
+    def _starve(self) -> list[PlannedTask]:
+        """Skip what cannot run any more, wave by wave, once all that it depends on is over."""
         skipped: list[PlannedTask] = []
-        while fresh := self._in_plan_order(self._sorter.get_ready()):
-            for name in fresh:
-                if self._unsuccessful.isdisjoint(self._tasks[name].depends_on):
-                    self._ready.append(name)
-                else:
-                    self._end(name, succeeded=False)
-                    skipped.append(self._tasks[name])
+        while fresh := [task for task in self._in(_State.WAITING) if self._lacks(task) and self._settled(task)]:
+            self._states |= dict.fromkeys((task.id for task in fresh), _State.STARVED)
+            skipped += fresh
         return skipped
 
-    def _in_plan_order(self, names: Iterable[str]) -> list[str]:
-        # graphlib hands out a set's order, which no workflow may depend on.
-        return sorted(names, key=self._place.__getitem__)
+    def _settled(self, task: PlannedTask) -> bool:
+        return all(state in _OVER for state in self._needs(task))
 
 
 def _graph(tasks: Sequence[PlannedTask]) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ from activities.contracts import (
     RecordActivities,
     WorkspaceActivities,
 )
-from agents.assignments import PlannedTask, Report, Work
+from agents.assignments import Report, Work
 from agents.runs import AgentRun
 from ledger.events import SprintFinished
 from ledger.vocabulary import (
@@ -44,13 +44,17 @@ from workflows.contracts import (
     TeamSignal,
 )
 from workflows.crew import Crew, cause_of
+from workflows.edits import Edit
+from workflows.hearing import Hearing
 from workflows.intake import Intake
-from workflows.lanes import Lanes, named_after, unworked
+from workflows.lanes import Lanes, named_after
 from workflows.lifecycle import Stopped, to_the_end, together
 from workflows.questions import Questions
 from workflows.review import Review
-from workflows.schedule import Schedule
+from workflows.schedule import ScheduleError
+from workflows.sprint_edits import SprintEdits
 from workflows.switchboard import Switchboard
+from workflows.worklist import Worklist
 
 
 @workflow.defn(name="Sprint", versioning_behavior=VersioningBehavior.PINNED)
@@ -63,7 +67,6 @@ class Sprint(Intake):
         super().__init__()
         self.phase = Phase.WORKING
         self.crew = Crew(self)
-        self.states: dict[str, TaskState] = {}
         self.documents: tuple[ArtifactRef, ...] = ()
 
     @workflow.run
@@ -84,7 +87,7 @@ class Sprint(Intake):
             passed=passed,
             summary=summary,
             commit=self.lanes.head,
-            tasks={name: state.value for name, state in self.states.items()},
+            tasks={name: state.value for name, state in self.worklist.states.items()},
         )
         self.note(event, summary)
         await to_the_end(self.finish(phase, summary))
@@ -104,13 +107,15 @@ class Sprint(Intake):
         self.team = spec.team
         self.approval_ttl = timedelta(minutes=spec.approval_timeout_minutes)
         self.rules = spec.approvals
-        self.assigning = Assigning(self, self.crew, spec)
+        self.worklist = _worklist(spec)
+        assigning = Assigning(self, self.crew, spec, self.worklist)
         self.switchboard = Switchboard(self, self.crew)
         self.crew.exchange = self.switchboard
         self.crew.models, self.crew.limits = spec.models, spec.limits
-        self.crew.roster = team.roster(spec.project, map(self._at_work, spec.tasks))
-        self.lanes = Lanes(self, spec, self.assigning)
-        self.states = {task.id: TaskState.WAITING for task in spec.tasks}
+        self.crew.roster = team.roster(spec.project, map(self.worklist.agent_of, spec.tasks))
+        self.lanes = Lanes(self, spec, assigning, self.worklist)
+        self.edits = SprintEdits(self)
+        self.hearing = Hearing(self)
         self.open(spec.project, sprint_scope(spec.project, spec.sprint), rules=spec)
         self.enter(Phase.WORKING, spec.sprint_goal)
         return spec
@@ -118,54 +123,23 @@ class Sprint(Intake):
     # What is shown.
 
     def tasks(self) -> tuple[TaskView, ...]:
-        return tuple(self._view(task) for task in self.spec.tasks) if self.project else ()
-
-    def _view(self, task: PlannedTask) -> TaskView:
-        report = self.lanes.reports.get(task.id)
-        started = self.states[task.id] not in (TaskState.WAITING, TaskState.SKIPPED)
-        working = self.states[task.id] is TaskState.RUNNING
-        return TaskView(
-            id=task.id,
-            title=task.title,
-            kind=task.kind,
-            state=self.states[task.id],
-            # The task's own workflow knows better, once agents change.
-            phase=Phase.WORKING if working else None,
-            agent=report.agent if report else self._at_work(task) if working else None,
-            depends_on=task.depends_on,
-            detail=report.summary if report else "",
-            attempts=report.attempts if report else 0,
-            repairs=report.repairs if report else 0,
-            workflow_id=task_workflow_id(self.project, self.spec.sprint, task.id) if started else None,
-        )
-
-    def _at_work(self, task: PlannedTask) -> str:
-        given = self.assigning.agents.get(task.id)
-        return given or team.agent_id(self.project, task.role, self.spec.tasks.index(task))
+        return self.worklist.views() if self.project else ()
 
     async def take_feedback(self, note: FeedbackNote) -> str | None:
-        if note.task is not None and note.task not in self.children:
-            return f"task {note.task!r} is not at work in this sprint"
-        if note.task is not None:
-            await self.children[note.task].signal("feedback", note)
-            return None
-        told = self.crew.tell(note)
-        await self.tell_children("feedback", note)
-        return None if told or self.children else "nobody is at work"
+        return await self.hearing.take(note)
+
+    async def take_edit(self, edit: Edit) -> str | None:
+        return await self.edits.take(edit)
 
     def take_from_team(self, message: TeamSignal) -> str | None:
-        if isinstance(message, Question) and self.states.get(message.run.task) is TaskState.RUNNING:
-            self.switchboard.employed = self._employed()
+        if isinstance(message, Question) and self.worklist.states.get(message.run.task) is TaskState.RUNNING:
+            self.switchboard.employed = self.worklist.employed()
             self.switchboard.open(message)
         elif isinstance(message, Freed):
             self.switchboard.freed(message)
         else:
             return "no task at work here says so"
         return None
-
-    def _employed(self) -> dict[str, str]:
-        running = (task for task in self.spec.tasks if self.states[task.id] is TaskState.RUNNING)
-        return {task.id: self._at_work(task) for task in running}
 
     # The work.
 
@@ -184,19 +158,20 @@ class Sprint(Intake):
         return passed, summary
 
     async def _run_tasks(self) -> None:
-        schedule = Schedule(self.spec.tasks, self.spec.max_parallel, self.spec.earlier)
+        schedule = self.worklist.schedule
         running: dict[str, asyncio.Task[TaskReport]] = {}
         try:
             while not schedule.done:
                 if not self.paused:
                     for task in schedule.start():
-                        self.states[task.id] = TaskState.RUNNING
+                        self.worklist.states[task.id] = TaskState.RUNNING
                         running[task.id] = asyncio.create_task(self.lanes.run(task))
                 self.refresh()
-                await workflow.wait_condition(lambda: self._may_go_on(schedule, running))
+                await workflow.wait_condition(lambda: self._may_go_on(running))
                 for name in [name for name, lane in running.items() if lane.done()]:
-                    self._settle_task(schedule, running.pop(name).result())
+                    self._settle_task(running.pop(name).result())
         finally:
+            self.worklist.is_open = False
             # Whatever ends this loop ends its tasks too, and waits until they have cleaned up.
             await self.switchboard.close()
             for lane in running.values():
@@ -204,32 +179,37 @@ class Sprint(Intake):
             if running:
                 await workflow.wait(list(running.values()))
 
-    def _may_go_on(self, schedule: Schedule, running: dict[str, asyncio.Task[TaskReport]]) -> bool:
-        return any(lane.done() for lane in running.values()) or (schedule.may_start and not self.paused)
+    def _may_go_on(self, running: dict[str, asyncio.Task[TaskReport]]) -> bool:
+        schedule = self.worklist.schedule
+        return (
+            schedule.done or any(lane.done() for lane in running.values()) or (schedule.may_start and not self.paused)
+        )
 
-    def _settle_task(self, schedule: Schedule, report: TaskReport) -> None:
-        self.states[report.task] = report.state
-        self.switchboard.employed = self._employed()
-        for skipped in schedule.finish(report.task, succeeded=report.state in TASK_SUCCEEDED):
-            self._end(skipped, TaskState.SKIPPED, "a task it depends on did not succeed")
+    def _settle_task(self, report: TaskReport) -> None:
+        self.worklist.settle(report)
+        self.switchboard.employed = self.worklist.employed()
+        for words in self.worklist.take_kept(report.task):
+            self.refuse("feedback", f"task {report.task!r} ended before anybody read it", words.source)
+        succeeded = report.state in TASK_SUCCEEDED or report.task in self.worklist.forgone
+        for skipped in self.worklist.schedule.finish(report.task, succeeded=succeeded):
+            if report.task in self.worklist.waived:
+                self.worklist.waived.add(skipped.id)
+            self.worklist.end(skipped, TaskState.SKIPPED, "a task it depends on did not succeed")
         self.remark(f"{report.task}: {report.state.value} {report.summary}")
         self.refresh()
 
-    def _end(self, task: PlannedTask, state: TaskState, text: str) -> None:
-        self.states[task.id] = state
-        self.lanes.reports[task.id] = unworked(task, self.spec.sprint, state, text)
-
     async def _settle_questions(self) -> None:
         """What the tasks' agents asked each other is decided before QA looks. Nothing is done where nobody asked."""
-        asked = tuple(name for report in self.lanes.reports.values() for name in report.questions)
+        asked = tuple(name for report in self.worklist.reports.values() for name in report.questions)
         await Questions(self, self.crew, self.spec, self.lanes.head).settle(asked)
 
     # Looking at the whole.
 
     async def _review(self) -> tuple[bool, str]:
-        merged = [name for name, state in self.states.items() if state is TaskState.MERGED]
-        succeeded = sum(state in TASK_SUCCEEDED for state in self.states.values())
-        counts = f"{succeeded} of {len(self.states)} tasks succeeded, {len(merged)} merged"
+        states = self.worklist.states
+        merged = [name for name, state in states.items() if state is TaskState.MERGED]
+        succeeded = sum(state in TASK_SUCCEEDED for state in states.values())
+        counts = f"{succeeded} of {len(states)} tasks succeeded, {len(merged)} merged"
         if not merged:
             return succeeded > 0, counts
         self.enter(Phase.REVIEW, counts)
@@ -260,7 +240,7 @@ class Sprint(Intake):
 
     def _review_run(self, work: Work, role: Role, agent: str) -> AgentRun:
         spec = self.spec
-        reports = [report for report in self.lanes.reports.values() if report.state in TASK_SUCCEEDED]
+        reports = [report for report in self.worklist.reports.values() if report.state in TASK_SUCCEEDED]
         produced = [ref for report in reports for ref in named_after(report.task, report.documents)]
         return AgentRun(
             project=spec.project,
@@ -285,15 +265,16 @@ class Sprint(Intake):
     # Ending it.
 
     def _end_undone(self) -> None:
-        for task in self.spec.tasks:
-            if task.id not in self.lanes.reports:
-                self._end(task, TaskState.CANCELLED, "the sprint ended")
+        for task in self.worklist.tasks:
+            if task.id not in self.worklist.reports:
+                self.worklist.end(task, TaskState.CANCELLED, "the sprint ended")
 
     def _report(self, passed: bool, summary: str) -> SprintReport:
-        reports = tuple(self.lanes.reports[task.id] for task in self.spec.tasks)
+        reports = tuple(self.worklist.reports[task.id] for task in self.worklist.tasks)
         return SprintReport(
             sprint=self.spec.sprint,
             tasks=reports,
+            planned=self.worklist.tasks,
             commit=self.lanes.head,
             passed=passed,
             summary=summary,
@@ -303,3 +284,10 @@ class Sprint(Intake):
             model_calls=self.tally.model_calls,
             tokens=self.tally.tokens,
         )
+
+
+def _worklist(spec: SprintSpec) -> Worklist:
+    try:
+        return Worklist(spec)
+    except ScheduleError as error:
+        raise messages.InvalidBriefError(f"SprintSpec: {error}") from None

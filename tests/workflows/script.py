@@ -123,6 +123,11 @@ class Script:
         self.questions: list[Question] = []
         self.facts: tuple[AgentFacts, ...] = ()
         self.profiles: dict[str, Profile] = {}
+        self.steps = 9
+        """Of every run so far, as the journal has it."""
+        self.rewind_refusal: str | None = None
+        self.hooks: dict[str, list[str]] = defaultdict(list)
+        """Name of a hook -> the words with which it fails, one run after the other."""
         self.calls: list[tuple[str, Any]] = []
         self.at_work: set[str] = set()
         self.most_at_work = 0
