@@ -21,6 +21,7 @@ from ledger.vocabulary import (
     Answer,
     ApprovalKind,
     Json,
+    Mode,
     OutcomeKind,
     Phase,
     TaskState,
@@ -39,11 +40,11 @@ from workflows.giving_up import give_up
 from workflows.handing import Handing
 from workflows.hearing import is_called, said
 from workflows.intake import Intake
-from workflows.lifecycle import Stopped, to_the_end, together
 from workflows.repair import Ladder, Level
 from workflows.solo import Solo, check_task_spec
 from workflows.starting import consent
 from workflows.steering import Steered, Steering
+from workflows.stopping import CANCELLED, Stopped, to_the_end, together
 
 CLEANED_UP = "cancelled-tasks-are-cleaned-up"
 """Before, what a cancelled task held was ended by the reconciler and the end of the project."""
@@ -79,13 +80,13 @@ class AgentTask(Intake):
         spec = self._begin(values)
         try:
             report = await self.supervise(self._work())
-        except Stopped:
-            report = await self._finish(TaskState.CANCELLED, "cancelled")
+        except Stopped as stop:
+            report = await self._finish(TaskState.FAILED if stop.given_up else TaskState.CANCELLED, stop.reason)
         except ActivityError as error:
             report = await self._finish(TaskState.FAILED, cause_of(error))
         if spec.repository is not None:
             await to_the_end(Solo(self, spec).close(report))
-        if self.stopping is not None:
+        if self.stopping == CANCELLED:
             raise asyncio.CancelledError("the task was cancelled")
         return report
 
@@ -142,6 +143,16 @@ class AgentTask(Intake):
             workflow_id=self.workflow_id,
         )
         return (view,)
+
+    @property
+    def is_part(self) -> bool:
+        return self.spec.repository is None
+
+    def concerns(self, task: str) -> bool:
+        return task == self.spec.task.id
+
+    def objection_to_mode(self, mode: Mode) -> str | None:
+        return None if self.spec.repository is not None else super().objection_to_mode(mode)
 
     async def take_feedback(self, note: FeedbackNote) -> str | None:
         if note.task not in (None, self.spec.task.id):
@@ -252,6 +263,8 @@ class AgentTask(Intake):
         return await self._ask_for_help(failure)
 
     async def _ask_for_help(self, failure: tuple[Feedback, ...]) -> bool:
+        if not self.asks(ApprovalKind.ESCALATION):
+            return False
         task = self.spec.task
         decision = await self.ask(
             ApprovalKind.ESCALATION,

@@ -19,7 +19,8 @@ from ledger.vocabulary import OutcomeKind
 from workflows import options, team
 from workflows.contracts import SprintSpec, TaskSpec
 from workflows.crew import Crew
-from workflows.lifecycle import Lifecycle, together
+from workflows.lifecycle import Lifecycle
+from workflows.stopping import together
 from workflows.worklist import Worklist
 
 BID_STEPS = 8

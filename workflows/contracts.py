@@ -323,6 +323,10 @@ class ProjectReport(Record):
     branch: str | None
     commit: str | None = None
     warnings: tuple[str, ...] = ()
+    report: ArtifactRef | None = None
+    """Of a dry run: a page with every diff."""
+    report_file: str | None = None
+    """Where that page lies on the worker's machine."""
 
 
 class RefusalView(Record):
@@ -419,11 +423,6 @@ class FeedbackNote(Brief):
     task: str | None = None
     agent: str | None = Field(default=None, min_length=1)
     """A name (`grace`), a role and a name (`engineer.grace`), or an agent id."""
-
-
-class AutonomyChange(Brief):
-    autonomy: Autonomy
-    by: str = "unknown"
 
 
 class TeamSignal(Brief):

@@ -8,7 +8,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from activities.contracts import AgentActivities
-from agents.assignments import Feedback, Work
+from agents.assignments import Work
 from agents.messages import feedback_message
 from agents.runs import AgentOutcome, AgentRun, TimeLimits
 from agents.topology import TOPOLOGIES, colleagues_of
@@ -17,8 +17,9 @@ from workflows import options, team
 from workflows.contracts import FeedbackNote
 from workflows.hearing import is_called, said
 from workflows.inquiries import question_of
-from workflows.lifecycle import Lifecycle, together
+from workflows.lifecycle import Lifecycle
 from workflows.people import People
+from workflows.stopping import together
 from workflows.switchboard import Exchange, Switchboard
 
 STANDSTILLS = 3

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
+from temporalio.workflow import ChildWorkflowHandle
 
 from ledger.events import MessageApplied
-from ledger.vocabulary import Brief, Standing
-from workflows import messages
+from ledger.vocabulary import Brief, Mode, Standing
+from workflows import checkpoints, messages
 from workflows.approval_models import BatchDecision, Decision, DecisionEffect
-from workflows.contracts import ApprovalsView, AutonomyChange, BoardView, Control, FeedbackNote, StatusView, TeamSignal
+from workflows.contracts import ApprovalsView, BoardView, Control, FeedbackNote, StatusView, TeamSignal
+from workflows.controls import AutonomyChange, Escalation
 from workflows.edits import Edit, EditBase, words
 from workflows.lifecycle import ENDED, Lifecycle
+from workflows.summoning import Summoning
 
 UPDATES_RECORDED = "updates-are-recorded"
 """Before, an update stood in the ledger with the next thing that was written."""
@@ -27,6 +31,7 @@ class Intake(Lifecycle):
     def __init__(self) -> None:
         super().__init__()
         self._controls = asyncio.Lock()
+        self.summons = Summoning(self)
 
     async def take_feedback(self, note: FeedbackNote) -> str | None:
         """Bring a person's words to whom they concern; returns why that is not possible, or None."""
@@ -35,6 +40,27 @@ class Intake(Lifecycle):
     async def take_edit(self, edit: Edit) -> str | None:
         """Change what is worked on as a person wants it; returns why that is not possible, or None."""
         raise NotImplementedError
+
+    def objection_to_mode(self, mode: Mode) -> str | None:
+        """Why the mode cannot change to this one while it runs, or None where it can."""
+        return checkpoints.objection_below(self.mode, mode)
+
+    @property
+    def ended(self) -> bool:
+        return self.phase in ENDED
+
+    @property
+    def is_part(self) -> bool:
+        """Whether a workflow above goes on when this one ends."""
+        return False
+
+    def concerns(self, task: str) -> bool:
+        """Whether this workflow is itself the one that works on a task."""
+        return False
+
+    def child_of(self, task: str) -> ChildWorkflowHandle[Any, Any] | None:
+        """The child through which a task is reached."""
+        return self.children.get(task)
 
     def take_from_team(self, message: TeamSignal) -> str | None:
         """What a sprint and its tasks tell each other; returns why it means nothing here, or None."""
@@ -57,6 +83,8 @@ class Intake(Lifecycle):
             else:
                 await self._apply(name, message)
             await self._settle()
+            if isinstance(message, Escalation) and self.summons.pending is message:
+                await self.summons.decide()
         except FailureError as error:
             # Raised here it would end the workflow; the entries that could not be written are tried again at the next flush.
             self.refuse(name, messages.bounded(str(error)), None)
@@ -103,17 +131,17 @@ class Intake(Lifecycle):
         async with self._controls:
             # One at a time and in order of arrival: a pause must not overtake the resume that came after it.
             if isinstance(message, Control):
-                reason = await (self._pause(message) if name == "pause" else self._resume(message))
+                reason = await (self.pause(message) if name == "pause" else self.resume(message))
                 text, sender = message.reason, message.by
             elif isinstance(message, FeedbackNote):
                 reason, text, sender = await self.take_feedback(message), message.text, message.by
             elif isinstance(message, Edit):
                 reason, text, sender = await self.take_edit(message), words(message), message.by
+            elif isinstance(message, Escalation):
+                reason, text, sender = await self.summons.take(message), message.reason, message.by
             else:
                 assert isinstance(message, AutonomyChange)
-                reason, text, sender = None, message.autonomy.value, message.by
-                self.autonomy = message.autonomy
-                await self.tell_children(name, message)
+                reason, text, sender = await self._change(name, message), message.words, message.by
         if reason is not None:
             self.refuse(name, reason, sender)
             return reason
@@ -131,21 +159,35 @@ class Intake(Lifecycle):
             return DecisionEffect(refusal=reason)
         return DecisionEffect(effect=f"{name.removesuffix('_now')} is applied in {self.workflow_id}")
 
-    async def _pause(self, control: Control) -> str | None:
+    async def pause(self, control: Control) -> str | None:
+        """Let nothing new start, here and below; returns why that changes nothing, or None."""
         if self.paused:
-            return "already paused"
+            return None if self.summons.hold() else "already paused"
         self.paused = True
         self.refresh()
         await self.stand(Standing.PAUSED, control.reason, control.by)
         await self.tell_children("pause", control)
         return None
 
-    async def _resume(self, control: Control) -> str | None:
+    async def resume(self, control: Control) -> str | None:
+        """Let things start again; returns why they cannot, or None."""
         if not self.paused:
             return "not paused"
+        if self.summons.pending is not None:
+            return self.summons.release()
         await self.stand(Standing.ACTIVE, control.reason, control.by)
         self.paused = False
         await self.tell_children("resume", control)
+        return None
+
+    async def _change(self, name: str, change: AutonomyChange) -> str | None:
+        """Ask more or less from now on, or merge otherwise; requests that are open stay as they are."""
+        if change.mode not in (None, self.mode) and (why := self.objection_to_mode(change.mode)) is not None:
+            return why
+        self.autonomy = self.autonomy if change.autonomy is None else change.autonomy
+        self.mode = self.mode if change.mode is None else change.mode
+        if (news := change.for_children()) is not None:
+            await self.tell_children(name, news)
         return None
 
     async def _put_down(self, name: str) -> None:

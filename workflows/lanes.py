@@ -14,6 +14,7 @@ from ledger.vocabulary import ApprovalKind, ArtifactRef, TaskState, sprint_branc
 from workflows import messages, options, team
 from workflows.agent_task import AgentTask
 from workflows.assigning import Assigning
+from workflows.children import adopt
 from workflows.contracts import SprintSpec, TaskReport, TaskSpec
 from workflows.crew import cause_of
 from workflows.edits import EditError
@@ -104,7 +105,7 @@ class Lanes:
                 **options.CHILD,
             )
             self._life.desk.began(f"task {task.id}")
-            self._life.children[task.id] = child
+            await adopt(self._life, task.id, child, spec)
             if task.id in self._stopped:
                 child.cancel()
             report = await child

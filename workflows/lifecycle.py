@@ -25,6 +25,7 @@ from workflows.calls import perform
 from workflows.contracts import RefusalView, StatusView, TaskView, WaitView
 from workflows.entitlement import Entitlement, Rules
 from workflows.recorder import Recorder
+from workflows.stopping import CANCELLED, TIMEOUT, Stopped, alarm
 from workflows.tally import Tally
 from workflows.visibility import Visibility, summary
 
@@ -34,14 +35,6 @@ REFUSALS_KEPT = 200
 T = TypeVar("T")
 Request = TypeVar("Request", bound=Record)
 Result = TypeVar("Result")
-
-
-class Stopped(Exception):
-    """Work was ended from outside: `cancelled` or `timeout`."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 class Lifecycle:
@@ -62,6 +55,7 @@ class Lifecycle:
         self.stopping: str | None = None
         self.interrupted = False
         """While a person's word stops the work at hand."""
+        self._main: asyncio.Task[Any] | None = None
         self.budget_usd: Decimal | None = None
         self.budget_tokens: int | None = None
         self.approval_ttl = timedelta(days=7)
@@ -148,7 +142,7 @@ class Lifecycle:
 
     def note(self, event: Event, text: str = "", feed: dict[str, Json] | None = None) -> None:
         """Put an event on the ledger with the next flush; `text` is shown among the last events."""
-        self.recorder.note(event, feed)
+        self.recorder.note(event, feed, text)
         if text:
             self.remark(text)
 
@@ -258,20 +252,28 @@ class Lifecycle:
         Raises:
             Stopped: the work was ended; everything it had begun has ended as well.
         """
-        main = asyncio.create_task(work)
-        alarm = asyncio.create_task(_alarm(deadline))
+        main = self._main = asyncio.create_task(work)
+        clock = asyncio.create_task(alarm(deadline))
         try:
-            await workflow.wait([main, alarm], return_when=asyncio.FIRST_COMPLETED)
+            await workflow.wait([main, clock], return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            self.stopping = "cancelled"
+            self.stopping = CANCELLED
         if not main.done():
-            self.stopping = self.stopping or "timeout"
+            self.stopping = self.stopping or TIMEOUT
             main.cancel()
-        alarm.cancel()
-        await workflow.wait([main, alarm])
+        clock.cancel()
+        await workflow.wait([main, clock])
         if self.stopping is not None:
             raise Stopped(self.stopping)
         return main.result()
+
+    async def give_up(self, reason: str) -> None:
+        """End the work that is supervised as a failure with this reason, in order."""
+        if self._main is None or self._main.done():
+            return
+        self.stopping = self.stopping or reason
+        self._main.cancel()
+        await workflow.wait([self._main])
 
     async def finish(self, phase: Phase, detail: str) -> None:
         """The last thing a workflow does: nobody is awaited any more, everything is written down."""
@@ -305,35 +307,3 @@ class Lifecycle:
 
 ENDED = frozenset({Phase.DONE, Phase.FAILED, Phase.CANCELLED})
 UNDONE = frozenset({"waiting", "running"})
-
-
-async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
-    """Run side by side, wait for all, then raise the first failure: nothing is left running behind a failure."""
-    running = [asyncio.create_task(coroutine) for coroutine in work]
-    try:
-        await workflow.wait(running)
-    except asyncio.CancelledError:
-        for task in running:
-            task.cancel()
-        await workflow.wait(running)
-        raise
-    return [task.result() for task in running]
-
-
-async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
-    """Finish what must be finished, such as closing, although a cancellation arrives meanwhile."""
-    task = asyncio.create_task(work)
-    while not task.done():
-        try:
-            await workflow.wait([task])
-        except asyncio.CancelledError:
-            # A cache that evicts this workflow cancels the task as well, which ends the loop.
-            workflow.logger.info("cancellation_came_too_late")
-    return task.result()
-
-
-async def _alarm(deadline: datetime | None) -> None:
-    if deadline is None:
-        await workflow.wait_condition(lambda: False)
-        return
-    await workflow.sleep(max(deadline - workflow.now(), timedelta(milliseconds=1)), summary="time limit of the project")

@@ -17,7 +17,8 @@ from temporalio.exceptions import ApplicationError
 
 from ledger.vocabulary import Brief, Json, Record
 from workflows.approval_models import BatchDecision, Decision
-from workflows.contracts import Answered, AutonomyChange, Control, FeedbackNote, Freed, Question, Wanted
+from workflows.contracts import Answered, Control, FeedbackNote, Freed, Question, Wanted
+from workflows.controls import AutonomyChange, Escalation
 from workflows.edits import EDIT, EditBase
 from workflows.entitlement import Entitlement, PolicyError, Rules
 
@@ -28,6 +29,7 @@ SIGNALS: dict[str, type[Brief]] = {
     "pause": Control,
     "resume": Control,
     "set_autonomy": AutonomyChange,
+    "escalate": Escalation,
     "ask": Question,
     "wanted": Wanted,
     "free": Freed,

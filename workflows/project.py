@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from temporalio import workflow
 from temporalio.common import RawValue, VersioningBehavior
 from temporalio.exceptions import ActivityError, ChildWorkflowError, WorkflowAlreadyStartedError
+from temporalio.workflow import ChildWorkflowHandle
 
 from agents.assignments import Feedback, Plan, PlannedTask
 from ledger.vocabulary import (
@@ -19,6 +20,8 @@ from ledger.vocabulary import (
     sprint_workflow_id,
 )
 from workflows import briefs, carrying, checkpoints, messages, opening, options, team
+from workflows.checkpoints import OF_MERGES
+from workflows.children import adopt
 from workflows.closing import close
 from workflows.confirming import NO_GATES, Confirming
 from workflows.contracts import (
@@ -32,13 +35,13 @@ from workflows.contracts import (
 from workflows.crew import Crew, cause_of
 from workflows.edits import Edit
 from workflows.intake import Intake
-from workflows.lifecycle import Stopped, to_the_end
 from workflows.milestones import Milestones
 from workflows.plan_approval import PlanApproval
 from workflows.planning import Ended, Ground, Planning
 from workflows.progress import Progress
 from workflows.project_steering import ProjectSteering
 from workflows.sprint import Sprint
+from workflows.stopping import CANCELLED, TIMEOUT, Stopped, to_the_end
 
 
 class TurnOver(Exception):
@@ -81,8 +84,9 @@ class Project(Intake):
         except Ended as end:
             state, summary = end.state, end.reason
         except Stopped as stop:
-            timeout = Phase.FAILED, f"the time limit of {spec.timeout_minutes} minutes is over"
-            state, summary = (Phase.CANCELLED, "cancelled") if stop.reason == "cancelled" else timeout
+            state = Phase.CANCELLED if stop.reason == CANCELLED else Phase.FAILED
+            over = stop.reason == TIMEOUT
+            summary = f"the time limit of {spec.timeout_minutes} minutes is over" if over else stop.reason
         except (ActivityError, ChildWorkflowError, WorkflowAlreadyStartedError) as error:
             state, summary = Phase.FAILED, cause_of(error)
         self.enter(Phase.CLOSING, summary)
@@ -118,6 +122,14 @@ class Project(Intake):
 
     async def take_edit(self, edit: Edit) -> str | None:
         return await self.steering.edit(edit)
+
+    def child_of(self, task: str) -> ChildWorkflowHandle[Any, Any] | None:
+        return self.children.get("sprint")
+
+    def objection_to_mode(self, mode: Mode) -> str | None:
+        if mode is Mode.DRY_RUN and (waiting := [view.id for view in self.book.open if view.kind in OF_MERGES]):
+            return f"{waiting[0]} is open, which is about a merge: decide it first"
+        return checkpoints.objection_to_mode(self.mode, mode, begun=self.sprint_number is not None)
 
     # Discovery and architecture.
 
@@ -214,7 +226,7 @@ class Project(Intake):
             **options.CHILD,
         )
         self.desk.began(f"sprint {spec.sprint}")
-        self.children["sprint"] = child
+        await adopt(self, "sprint", child, spec)
         try:
             report = await child
         finally:

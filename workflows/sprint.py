@@ -29,7 +29,6 @@ from ledger.vocabulary import (
     TaskState,
     sprint_branch,
     sprint_scope,
-    task_workflow_id,
 )
 from workflows import briefs, council, messages, options, team
 from workflows.assigning import Assigning
@@ -48,11 +47,11 @@ from workflows.edits import Edit
 from workflows.hearing import Hearing
 from workflows.intake import Intake
 from workflows.lanes import Lanes, named_after
-from workflows.lifecycle import Stopped, to_the_end, together
 from workflows.questions import Questions
 from workflows.review import Review
 from workflows.schedule import ScheduleError
 from workflows.sprint_edits import SprintEdits
+from workflows.stopping import Stopped, to_the_end, together
 from workflows.switchboard import Switchboard
 from workflows.worklist import Worklist
 
@@ -77,8 +76,8 @@ class Sprint(Intake):
         try:
             passed, summary = await self.supervise(self._work())
             phase = Phase.DONE
-        except Stopped:
-            phase, passed, summary = Phase.CANCELLED, False, "cancelled"
+        except Stopped as stop:
+            phase, passed, summary = Phase.FAILED if stop.given_up else Phase.CANCELLED, False, stop.reason
         except ActivityError as error:
             phase, passed, summary = Phase.FAILED, False, cause_of(error)
         self._end_undone()
@@ -124,6 +123,10 @@ class Sprint(Intake):
 
     def tasks(self) -> tuple[TaskView, ...]:
         return self.worklist.views() if self.project else ()
+
+    @property
+    def is_part(self) -> bool:
+        return True
 
     async def take_feedback(self, note: FeedbackNote) -> str | None:
         return await self.hearing.take(note)
