@@ -12,6 +12,8 @@ PURE: Final = (
     "approvals",
     "briefs",
     "calls",
+    "checkpoints",
+    "controls",
     "council",
     "edits",
     "entitlement",
