@@ -13,8 +13,8 @@ from activities.lineage_contracts import (
     GiveUpTask,
     LineageActivities,
     ReadRun,
-    Rewound,
     RewindRun,
+    Rewound,
     RunSoFar,
 )
 from tests.workflows.script import Script
