@@ -11,6 +11,7 @@ from workflows import team
 from workflows.approval_models import Decision
 from workflows.confirming import NO_GATES, wish_of
 from workflows.contracts import HookBrief, ProjectSpec
+from workflows.entitlement import PERSON
 from workflows.interrupting import Interrupted, unless
 from workflows.lifecycle import Lifecycle
 from workflows.plan_edits import Draft
@@ -29,6 +30,7 @@ class PlanApproval:
         self._planning = planning
         self._hooks = PlanHooks(life, ground)
         self._edited = False
+        self._editors: tuple[str, ...] = ()
         self.draft = Draft(plan=Plan(summary=""))
         """The plan as it would be confirmed now."""
 
@@ -37,9 +39,16 @@ class PlanApproval:
         """Whether a person is asked about the plan, who may as well change it."""
         return any(view.kind is ApprovalKind.PLAN for view in self._life.book.open)
 
-    def change(self, draft: Draft) -> None:
-        """Put another draft in the place of the one that is asked about; its request is taken back."""
+    def change(self, draft: Draft, by: str) -> None:
+        """Put another draft in the place of the one that is asked about; its request is taken back.
+
+        Args:
+            by: who changed it, and so had a part in it.
+        """
         self.draft, self._edited = draft, True
+        self._editors = tuple(dict.fromkeys((*self._editors, f"{PERSON}{by}")))
+        # At once: a decision about the plan as it was may come with the very next message.
+        withdraw(self._life, "the plan was edited")
 
     async def confirm(
         self, plan: Plan, warnings: Sequence[str], producer: Role | None, *, asks: bool
@@ -53,7 +62,7 @@ class PlanApproval:
         Raises:
             Ended: it was rejected, or nobody decided in time.
         """
-        self.draft, trouble = Draft(plan=plan), ""
+        self.draft, trouble, self._editors = Draft(plan=plan), "", ()
         while True:
             by = ""
             if asks or trouble:
@@ -100,7 +109,7 @@ class PlanApproval:
             on_approve="the next sprint starts" if begun else "the first sprint starts",
             on_reject=f"the project ends{'; what was merged before stays' if begun else ', nothing is changed'}",
             on_revise="it is planned again with your words",
-            producers=() if producer is None else (team.agent_id(life.project, producer, 0),),
+            producers=(*(() if producer is None else (team.agent_id(life.project, producer, 0),)), *self._editors),
         )
 
     def _subject(self, warnings: Sequence[str], trouble: str) -> dict[str, Json]:

@@ -112,7 +112,7 @@ class ProjectSteering:
             draft = edited(before, edit, limits)
         except EditError as error:
             return str(error)
-        approval.change(draft)
+        approval.change(draft, edit.by)
         project.plan, self.agents = draft.plan, dict(draft.agents)
         event = PlanEdited(
             workflow_id=project.workflow_id,

@@ -255,6 +255,32 @@ async def test_a_worker_that_dies_between_answer_and_effect_neither_loses_nor_re
     assert len({run.lineage for run in world.script.runs(Work.CHANGE, "one")}) == 1
 
 
+async def test_a_decision_that_comes_with_an_edit_of_what_it_is_about_is_refused(
+    server: WorkflowEnvironment, project: str
+) -> None:
+    async with working(server.client, project) as world:
+        await world.start(autonomy="milestone", approvers=approvers(), approvals={"plan": {"separate": True}})
+        view = await world.awaiting(ApprovalKind.PLAN)
+        await idle(world)
+    handle = server.client.get_workflow_handle(world.id)
+    # Nobody works: both messages come in one task of the workflow.
+    await handle.signal("edit", {"do": "drop", "task": "two", "by": "pat"})
+    await handle.signal("decide", signed(view, "kim", "approve", now()))
+    async with working(server.client, project) as world:
+
+        async def asked_again() -> ApprovalView | None:
+            return next((one for one in (await world.approvals()).open if one.id != view.id), None)
+
+        again = await eventually(asked_again)
+        assert again.digest != view.digest
+        assert f"{view.id} is expired already" in (await refused(world, 1))[0]
+        assert "person:pat" in again.producers
+        await handle.signal("decide", signed(again, "pat", "approve", now()))
+        assert "had a part in what" in (await refused(world, 2))[1]
+        await handle.signal("decide", signed(again, "kim", "reject", now()))
+        assert (await finished(world)).state is Phase.FAILED
+
+
 async def test_a_workflow_that_is_reset_behind_its_decision_acts_on_it_again_without_another(world: World) -> None:
     world.script.plan = plan(change("one"))
     await world.start(autonomy="milestone")
