@@ -128,6 +128,8 @@ class Script:
         self.rewind_refusal: str | None = None
         self.hooks: dict[str, list[str]] = defaultdict(list)
         """Name of a hook -> the words with which it fails, one run after the other."""
+        self.holds: dict[str, asyncio.Event] = {}
+        """Kind of entry -> what writing it down waits for."""
         self.calls: list[tuple[str, Any]] = []
         self.at_work: set[str] = set()
         self.most_at_work = 0
@@ -308,6 +310,8 @@ class Records(RecordActivities):
     @activity.defn(name="record")
     async def record(self, request: RecordEntries) -> Recorded:
         self._script.calls.append(("record", request))
+        for kind in self._script.holds.keys() & {entry.kind for entry in request.entries}:
+            await self._script.holds[kind].wait()
         return Recorded(seq=1, hash="h")
 
     @activity.defn(name="keep_document")
