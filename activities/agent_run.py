@@ -29,7 +29,7 @@ class AgentRuns(AgentActivities):
         On cancellation and on worker shutdown no new step starts; the call in flight finishes and is journaled. The
         journal makes a later attempt go on from there.
         """
-        stopping = asyncio.Event()
+        stopping = _Stopping()
         position: list[object] = [-1, "starting"]
         budgets: list[Budget] = []
 
@@ -39,18 +39,10 @@ class AgentRuns(AgentActivities):
         info = activity.info()
         # The same for each attempt: the next one takes the lease over at once, and its epoch fences the one before.
         holder = f"{info.workflow_run_id}/{info.activity_id}"
-        watch = asyncio.create_task(_stop_at_shutdown(stopping))
-        try:
-            async with beating(lambda: position):
-                with translated():
-                    run = asyncio.create_task(
-                        run_agent(
-                            request, self._deps, stopping=stopping, beat=beat, holder=holder, spent=budgets.extend
-                        )
-                    )
-                    outcome = await _finish_in_order(run, stopping)
-        finally:
-            watch.cancel()
+        work = run_agent(request, self._deps, stopping=stopping, beat=beat, holder=holder, spent=budgets.extend)
+        async with beating(lambda: position):
+            with translated():
+                outcome = await _finish_in_order(asyncio.create_task(work), stopping)
         if outcome.kind is OutcomeKind.PAUSED and activity.is_worker_shutdown():
             raise worker_stopping()
         notices = await soft_limit_notices(budgets, self._deps.feed)
@@ -66,12 +58,20 @@ def without_long_text(outcome: AgentOutcome) -> AgentOutcome:
     return outcome.model_copy(update={"result": {**outcome.result, "markdown": cut}})
 
 
-async def _stop_at_shutdown(stopping: asyncio.Event) -> None:
-    await activity.wait_for_worker_shutdown()
-    stopping.set()
+class _Stopping:
+    """No new step starts once the activity is cancelled or its worker shuts down."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def set(self) -> None:
+        self._asked = True
+
+    def is_set(self) -> bool:
+        return self._asked or activity.is_worker_shutdown()
 
 
-async def _finish_in_order(run: asyncio.Task[AgentOutcome], stopping: asyncio.Event) -> AgentOutcome:
+async def _finish_in_order(run: asyncio.Task[AgentOutcome], stopping: _Stopping) -> AgentOutcome:
     """Wait for the run; a cancellation first lets its step in flight end."""
     try:
         return await asyncio.shield(run)

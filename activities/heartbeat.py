@@ -18,13 +18,15 @@ async def beating(detail: Callable[[], object] = lambda: None) -> AsyncIterator[
     The start of an activity counts as its first, so that a short one costs the server none.
     """
 
-    async def beat() -> None:
-        while True:
-            await asyncio.sleep(INTERVAL_S)
-            activity.heartbeat(detail())
+    loop = asyncio.get_running_loop()
 
-    task = asyncio.create_task(beat())
+    def beat() -> None:
+        nonlocal next_beat
+        next_beat = loop.call_later(INTERVAL_S, beat)
+        activity.heartbeat(detail())
+
+    next_beat = loop.call_later(INTERVAL_S, beat)
     try:
         yield
     finally:
-        task.cancel()
+        next_beat.cancel()

@@ -40,6 +40,8 @@ KEPT_UNREAD = 10_000
 """Entries of a project's own streams that are kept where no group reads them."""
 ATTEMPT_S = 5.0
 """How long one append may take: a Redis that hangs must not hang the relay."""
+GATHER_S = 0.015
+"""After a delivery: what many runs write within a moment goes in one turn."""
 AUDIT_EVERY_S = 2.0
 """How often streams that nothing is appended to are looked at for what Redis has lost."""
 
@@ -109,7 +111,8 @@ class Relay:
             try:
                 if await self._store.relay_turn(every):
                     await self._audit_now_and_then()
-                    await self.deliver()
+                    if await self.deliver():
+                        await asyncio.sleep(GATHER_S)
             except (RedisError, OSError, LedgerError) as error:
                 log.warning("relay_waiting", error=str(error)[:200] or type(error).__name__)
                 await asyncio.sleep(every.total_seconds())

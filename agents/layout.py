@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from tempfile import mkdtemp
 
 
@@ -38,6 +39,16 @@ class Layout:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def later(self, project: str, purpose: str) -> Iterator[Path]:
+        """The path of such a folder, for whoever needs one to make it: most runs need none."""
+        folder = self.state / "projects" / project / "scratch" / f"{purpose}-{token_hex(8)}"
+        try:
+            yield folder
+        finally:
+            if folder.exists():
+                shutil.rmtree(folder, ignore_errors=True)
 
     def forget_caches(self, project: str) -> None:
         """Remove what any worker can rebuild: worktrees and scratch folders."""

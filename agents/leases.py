@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from types import TracebackType
+from typing import Protocol
 
 import structlog
 
@@ -23,6 +24,12 @@ RENEW_EVERY = timedelta(seconds=4)
 """Three tries fit into a lease; standing is looked at as often, so that a revoked agent starts no step after five seconds."""
 
 
+class Stop(Protocol):
+    """Whether no new step may start, such as an `asyncio.Event`."""
+
+    def is_set(self) -> bool: ...
+
+
 class HeldLease:
     """Takes the lease, renews it and gives it back; the guard of the run's steps.
 
@@ -35,7 +42,7 @@ class HeldLease:
         store: Store,
         info: ThreadInfo,
         holder: str,
-        stopping: asyncio.Event,
+        stopping: Stop,
         *,
         ttl: timedelta = TTL,
         renew_every: timedelta = RENEW_EVERY,
@@ -54,6 +61,7 @@ class HeldLease:
         self._valid_until = 0.0
         self._lost = False
         self._halt: str | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._renewing: asyncio.Task[None] | None = None
 
     @property
@@ -65,8 +73,12 @@ class HeldLease:
         begun = time.monotonic()
         self._lease = await (self._take() if self._take else self._acquire())
         self._valid_until = begun + self._ttl.total_seconds()
-        self._renewing = asyncio.create_task(self._keep(), name=f"lease-{self._info.thread}")
+        self._timer = asyncio.get_running_loop().call_later(self._every.total_seconds(), self._keep_on)
         return self
+
+    def _keep_on(self) -> None:
+        # Most runs end before it is time, and are spared a task.
+        self._renewing = asyncio.create_task(self._keep(), name=f"lease-{self._info.thread}")
 
     async def _acquire(self) -> Lease:
         return await self._store.acquire_lease(self._info, self._holder, self._ttl)
@@ -78,6 +90,8 @@ class HeldLease:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         if self._renewing is not None:
             await cancelled(self._renewing)
         if not self._lost and not self._given_back:
@@ -102,7 +116,6 @@ class HeldLease:
 
     async def _keep(self) -> None:
         while not self._lost:
-            await asyncio.sleep(self._every.total_seconds())
             begun = time.monotonic()
             try:
                 await self._store.renew_lease(self.lease, self._ttl)
@@ -113,6 +126,7 @@ class HeldLease:
                 log.warning("lease_lost", thread=self._info.thread, epoch=self.lease.epoch)
             except LedgerError as error:
                 log.warning("lease_not_renewed", thread=self._info.thread, error=str(error)[:200])
+            await asyncio.sleep(self._every.total_seconds())
 
     async def _forbidden(self) -> str | None:
         info = self._info

@@ -22,7 +22,7 @@ from agents.feed import Feed
 from agents.graphs.registry import GraphFactory, graph_for
 from agents.inbox import Inbox
 from agents.layout import Layout
-from agents.leases import TTL, HeldLease
+from agents.leases import TTL, HeldLease, Stop
 from agents.mailbox import Mailbox
 from agents.model_choice import Choices
 from agents.models import Models, hearing
@@ -88,7 +88,7 @@ async def run_agent(
     request: AgentRun,
     deps: AgentDeps,
     *,
-    stopping: asyncio.Event,
+    stopping: Stop,
     beat: Beat,
     holder: str,
     spent: Callable[[Sequence[Budget]], None] | None = None,
@@ -117,7 +117,7 @@ async def run_agent(
 
 
 class _Run:
-    def __init__(self, request: AgentRun, deps: AgentDeps, stopping: asyncio.Event, beat: Beat, holder: str) -> None:
+    def __init__(self, request: AgentRun, deps: AgentDeps, stopping: Stop, beat: Beat, holder: str) -> None:
         self._request = request
         self._deps = deps
         self._thread = thread_id(request.project, request.sprint, request.task, request.lineage)
@@ -150,7 +150,7 @@ class _Run:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._announcer)
             await stack.enter_async_context(self._held)
-            scratch = stack.enter_context(self._deps.layout.scratch(self._request.project, "run"))
+            scratch = stack.enter_context(self._deps.layout.later(self._request.project, "run"))
             place = Workplace(self._request, self._deps.layout, scratch)
             steps = self._steps(place)
             self._started(steps)

@@ -29,8 +29,8 @@ class Keys:
     async def pipeline(self, **_: Any) -> AsyncIterator[Keys]:
         yield self
 
-    def xadd(self, _stream: str, fields: dict[str, str], **_: Any) -> None:
-        self.events.append(fields["event"])
+    def eval(self, _script: str, _keys: int, _stream: str, _most: int, *events: str) -> None:
+        self.events += events
 
     async def execute(self) -> None:
         pass
