@@ -39,8 +39,9 @@ from ledger.vocabulary import (
 from workers.console import CommandError
 from workflows.answering import Waiting, answer_payload
 from workflows.contracts import BoardView, Control, ProjectReport, ProjectSpec, StatusView, TaskView
+from workflows.descriptions import project_details
 from workflows.options import WORKFLOW_QUEUE
-from workflows.visibility import PHASE, PROJECT
+from workflows.visibility import PHASE, PROJECT, summary
 
 if TYPE_CHECKING:
     from workers.stack import Addresses
@@ -106,7 +107,8 @@ async def start_project(client: Client, spec: ProjectSpec, project: str) -> None
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
             search_attributes=TypedSearchAttributes([SearchAttributePair(PROJECT, project)]),
-            static_summary=spec.goal.splitlines()[0][:180],
+            static_summary=summary(spec.goal),
+            static_details=project_details(spec, project),
         )
     except WorkflowAlreadyStartedError:
         running = (await client.get_workflow_handle(project_workflow_id(project)).describe()).status

@@ -88,4 +88,4 @@ def broken(command: str) -> str:
     """The same command over several lines: the Web UI's column is narrow, and it cuts what is longer."""
     for option in ("--name", "--input", "--namespace"):
         command = command.replace(f" {option} ", f" \\\n  {option} ")
-    return command.replace(', "', ',\n  "').replace('"digest": ', '"digest":\n  ')
+    return command.replace(', "', ',\n"').replace('"digest": ', '"digest":\n')

@@ -17,6 +17,7 @@ from workflows.assigning import Assigning
 from workflows.children import adopt
 from workflows.contracts import SprintSpec, TaskReport, TaskSpec
 from workflows.crew import cause_of
+from workflows.descriptions import task_details
 from workflows.edits import EditError
 from workflows.lifecycle import Lifecycle
 from workflows.merging import Unmerged, integrate
@@ -102,6 +103,7 @@ class Lanes:
                 args=[spec],
                 id=task_workflow_id(spec.project, spec.sprint, task.id),
                 static_summary=summary(f"{task.kind.value} {task.id}: {task.title}"),
+                static_details=task_details(spec),
                 **options.CHILD,
             )
             self._life.desk.began(f"task {task.id}")

@@ -33,6 +33,7 @@ from workflows.contracts import (
     TaskView,
 )
 from workflows.crew import Crew, cause_of
+from workflows.descriptions import sprint_details
 from workflows.edits import Edit
 from workflows.intake import Intake
 from workflows.milestones import Milestones
@@ -42,6 +43,7 @@ from workflows.progress import Progress
 from workflows.project_steering import ProjectSteering
 from workflows.sprint import Sprint
 from workflows.stopping import CANCELLED, TIMEOUT, Stopped, to_the_end
+from workflows.visibility import summary
 
 
 class TurnOver(Exception):
@@ -222,7 +224,8 @@ class Project(Intake):
             Sprint.run,
             args=[spec],
             id=sprint_workflow_id(self.project, spec.sprint),
-            static_summary=f"sprint {spec.sprint}: {spec.sprint_goal}"[:120],
+            static_summary=summary(f"sprint {spec.sprint}: {spec.sprint_goal}"),
+            static_details=sprint_details(spec),
             **options.CHILD,
         )
         self.desk.began(f"sprint {spec.sprint}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from temporalio.api.enums.v1 import EventType
@@ -11,7 +12,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from agents.assignments import Work
 from agents.runs import AgentOutcome, AgentRun
 from ledger.vocabulary import ApprovalKind, OutcomeKind, Phase, sprint_workflow_id, task_workflow_id
-from tests.workflows.script import ended
+from tests.workflows.script import change, ended, plan
 from tests.workflows.world import World
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -42,7 +43,7 @@ async def test_every_activity_timer_and_child_workflow_carries_a_summary(world: 
     handle = await world.start(autonomy="milestone")
     await world.decide(await world.awaiting(ApprovalKind.PLAN), "approve")
     one = task_workflow_id(world.project, 1, "one")
-    await world.decide(await world.awaiting(ApprovalKind.ESCALATION, one), "approve", comment="yes")
+    await world.decide(await world.awaiting(ApprovalKind.QUESTION, one), "approve", comment="yes")
     await world.decide(await world.awaiting(ApprovalKind.MILESTONE), "approve")
     assert (await asyncio.wait_for(handle.result(), 30)).state is Phase.DONE
 
@@ -61,3 +62,25 @@ async def test_agents_are_named_in_the_summaries_of_their_runs(world: World) -> 
     texts = [event.user_metadata.summary.data.decode() for event in events]
     assert any("engineer one: Change one" in text for text in texts)
     assert sum("judge (" in text for text in texts) == 4
+
+
+async def test_entries_are_written_down_in_the_words_of_what_happened(world: World) -> None:
+    await world.run()
+    events = await scheduled(world, world.id)
+    texts = [event.user_metadata.summary.data.decode() for event in events]
+    assert any('"record: discovery make it right' in text for text in texts), texts
+    assert not any("phase_changed" in text for text in texts)
+
+
+async def test_children_say_what_they_were_started_for(world: World) -> None:
+    world.script.plan = plan(change("one", instructions="first\n\n**then** the rest", acceptance=("it is | green",)))
+    await world.run()
+    sprint, task = sprint_workflow_id(world.project, 1), task_workflow_id(world.project, 1, "one")
+    said: dict[str, str] = {}
+    for workflow_id in (sprint, task):
+        (start, *_) = (await world.handle(workflow_id).fetch_history()).events
+        said[workflow_id] = json.loads(start.user_metadata.details.data)
+    assert "first sprint" in said[sprint]
+    assert "- **one**: Change one" in said[sprint]
+    assert said[task].startswith("first\n\n\\*\\*then\\*\\* the rest\n\n- change by engineer")
+    assert "accepted when it is \\| green" in said[task]
