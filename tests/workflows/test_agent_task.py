@@ -168,7 +168,7 @@ async def test_a_question_goes_to_a_person_and_the_answer_to_the_same_thread(wor
 
     world.script.agents[(Work.CHANGE, "one")] = curious
     handle = await world.start_task({"task": TASK})
-    view = await world.awaiting(ApprovalKind.ESCALATION, handle.id)
+    view = await world.awaiting(ApprovalKind.QUESTION, handle.id)
     assert view.subject["question"] == "tabs or spaces?"
     await world.decide(view, "approve", comment="spaces")
     report = await asyncio.wait_for(handle.result(), 30)
@@ -292,7 +292,7 @@ async def test_cost_and_calls_of_a_thread_that_runs_again_count_once(world: Worl
 
     world.script.agents[(Work.CHANGE, "one")] = twice
     handle = await world.start_task({"task": TASK})
-    await world.decide(await world.awaiting(ApprovalKind.ESCALATION, handle.id), "approve")
+    await world.decide(await world.awaiting(ApprovalKind.QUESTION, handle.id), "approve")
     report = await asyncio.wait_for(handle.result(), 30)
     assert (report.cost_usd, report.model_calls) == (Decimal("0.79"), 15)  # and four judges at 0.01 and 2 calls
     described = await handle.describe()
