@@ -72,6 +72,8 @@ class Supervisor:
 
     async def _person(self, situation: Situation, why: str) -> dict[str, Settled]:
         first = situation.questions[0]
+        if not self._life.asks(ApprovalKind.ESCALATION):
+            return {first.id: Settled(by=SYSTEM, how="unanswered", text=UNHELPED)}
         decision = await self._life.ask(
             ApprovalKind.ESCALATION,
             {"situation": situation.model_dump(mode="json"), "project_manager": why},
