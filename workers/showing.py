@@ -51,7 +51,9 @@ def page(view: ApprovalView, exhibits: Sequence[Exhibit], commands: Mapping[str,
     yield from _heading("What it is about")
     yield from (_outlined(line) for line in outline(view.subject).splitlines())
     for exhibit in exhibits:
-        yield from _exhibit(exhibit)
+        if exhibit.text is not None or exhibit.fault:
+            yield from _exhibit(exhibit)
+    yield from _unread([exhibit for exhibit in exhibits if exhibit.text is None and not exhibit.fault])
     if view.state == "open":
         yield from _heading("How it is answered")
         yield from (Text(f"  {command}") for command in commands.values())
@@ -120,17 +122,24 @@ def _consequences(view: ApprovalView) -> Iterator[Text]:
 
 
 def _exhibit(exhibit: Exhibit) -> Iterator[Text]:
-    reference = exhibit.reference
-    whose = f" of {plain(exhibit.task)}" if exhibit.task else ""
-    yield from _heading(f"{plain(reference.name)}{whose} ({reference.media_type}, {reference.size:,} bytes)")
-    yield Text(f"sha256:{reference.digest}", style="dim")
+    yield from _heading(_named(exhibit))
+    yield Text(f"sha256:{exhibit.reference.digest}", style="dim")
     if exhibit.fault:
         yield Text(f"cannot be shown: {plain(exhibit.fault)}", style="bold red")
-    elif exhibit.text is None:
-        yield Text("shown with --documents", style="dim")
-    else:
-        lines = plain(exhibit.text.expandtabs(4)).splitlines()
-        yield from (_diff_line(line) if exhibit.is_diff else Text(line) for line in lines)
+    lines = plain((exhibit.text or "").expandtabs(4)).splitlines()
+    yield from (_diff_line(line) if exhibit.is_diff else Text(line) for line in lines)
+
+
+def _unread(exhibits: Sequence[Exhibit]) -> Iterator[Text]:
+    if exhibits:
+        yield from _heading("Other documents, shown with --documents")
+        yield from (Text(f"  {_named(exhibit)}") for exhibit in exhibits)
+
+
+def _named(exhibit: Exhibit) -> str:
+    reference = exhibit.reference
+    whose = f" of {plain(exhibit.task)}" if exhibit.task else ""
+    return f"{plain(reference.name)}{whose} ({plain(reference.media_type)}, {reference.size:,} bytes)"
 
 
 def _diff_line(line: str) -> Text:

@@ -83,7 +83,7 @@ class Recorder:
     def _story(self) -> str:
         """What the entries tell, in the order in which it happened; a summary is cut at its end."""
         told, self._told = self._told, []
-        return f"record: {'; '.join(dict.fromkeys(told)) or 'news'}"
+        return "; ".join(dict.fromkeys(told)) or "news"
 
     def _put_back(self, batch: RecordEntries) -> None:
         # Keys make a second write of the entries the first one again; the feed may show an event twice.
