@@ -33,6 +33,8 @@ COMMANDS: dict[str, Entry] = {
     "watch": Entry("projects", "watch", "Follow a project on a live board until it ends.", WORK),
     "pause": Entry("control", "pause", "Start no new step; what is in flight finishes.", WORK),
     "resume": Entry("control", "resume", "Go on after a pause.", WORK),
+    "escalate": Entry("control", "escalate", "Start no new step until a person has decided.", WORK),
+    "autonomy": Entry("control", "autonomy", "Ask more or less from now on, or merge otherwise.", WORK),
     "cancel": Entry("control", "cancel", "Stop a project; what is merged stays.", WORK),
     "inbox": Entry("inbox", "inbox", "List what waits for a decision, in all projects.", DECISIONS),
     "approvals": Entry("inbox", "inbox", "The same as inbox.", DECISIONS),

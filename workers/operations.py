@@ -28,6 +28,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from ledger.vocabulary import (
     Answer,
+    Brief,
     Money,
     Record,
     TaskState,
@@ -38,7 +39,7 @@ from ledger.vocabulary import (
 )
 from workers.console import CommandError
 from workflows.answering import Waiting, answer_payload
-from workflows.contracts import BoardView, Control, ProjectReport, ProjectSpec, StatusView, TaskView
+from workflows.contracts import BoardView, ProjectReport, ProjectSpec, StatusView, TaskView
 from workflows.descriptions import project_details
 from workflows.options import WORKFLOW_QUEUE
 from workflows.visibility import PHASE, PROJECT, summary
@@ -176,11 +177,11 @@ async def _troubles(client: Client, workflow: str) -> list[str]:
     ]
 
 
-async def control(client: Client, project: str, name: str, by: str, reason: str) -> None:
-    """Send `pause` or `resume`."""
+async def tell(client: Client, project: str, name: str, message: Brief) -> None:
+    """Send a signal such as `pause` to a project, which passes it on to what works for it."""
     handle = client.get_workflow_handle(project_workflow_id(project))
     try:
-        await handle.signal(name, Control(by=by, reason=reason))
+        await handle.signal(name, message)
     except RPCError as error:
         raise await explain(client, project, error) from None
 

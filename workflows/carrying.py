@@ -34,6 +34,7 @@ def pack(project: Project) -> Carried:
         refused=tuple(project.refused),
         paused=project.paused,
         autonomy=project.autonomy,
+        mode=project.mode,
         started_at=project.started(project.spec),
         warnings=tuple(project.warnings),
         model_calls=project.tally.model_calls,
@@ -65,6 +66,7 @@ def unpack(project: Project, carried: Carried) -> None:
     project.approvals, project.repairs = carried.approvals, carried.repairs
     project.refused = [*carried.refused, *project.refused]
     project.paused, project.autonomy = carried.paused, carried.autonomy
+    project.mode = carried.mode or project.mode
     project.budget_usd, project.budget_tokens = carried.budget_usd, carried.budget_tokens
     project.team = carried.team
     project.steering.kept, project.steering.agents = dict(carried.kept), dict(carried.agents)

@@ -106,6 +106,8 @@ class Carried(Record):
     refused_messages: tuple[str, ...] = ()
     paused: bool = False
     autonomy: Autonomy
+    mode: Mode | None = None
+    """As a person changed it; None: as the brief has it."""
     head: str | None = None
     """Where the next sprint starts."""
     models: dict[str, tuple[str, ...]] = {}

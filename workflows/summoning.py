@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from temporalio import workflow
+
 from ledger.vocabulary import Answer, ApprovalKind, Json, Standing
 from workflows import messages
 from workflows.approval_models import Decision
@@ -62,6 +64,8 @@ class Summoning:
             return
         try:
             decision = await self._ask(wanted)
+            while decision is None and self._taken_back():
+                decision = await self._ask(wanted)
         except asyncio.CancelledError:
             if self._life.stopping is None:
                 raise
@@ -74,6 +78,11 @@ class Summoning:
             await self._give_up(wanted, decision)
         else:
             await self._go_on(decision)
+
+    def _taken_back(self) -> bool:
+        """Whether the request went with others that nobody needs any more: this one is needed still."""
+        views = [view for view in self._life.book.decided if view.kind is ApprovalKind.ESCALATION]
+        return not self._life.ended and bool(views) and workflow.now() < views[-1].expires_at
 
     async def _ask(self, wanted: Escalation) -> Decision | None:
         life = self._life
