@@ -11,7 +11,7 @@ import pytest
 from temporalio.client import WorkflowHandle
 
 from activities.contracts import Integration
-from agents.assignments import Work
+from agents.assignments import Report, Work
 from agents.runs import AgentOutcome, AgentRun, PendingCall
 from ledger.vocabulary import (
     ApprovalKind,
@@ -23,8 +23,8 @@ from ledger.vocabulary import (
     sprint_workflow_id,
     task_workflow_id,
 )
-from tests.workflows.script import change, ended, plan, prepared
-from tests.workflows.world import World, eventually
+from tests.workflows.script import change, done, ended, plan, prepared
+from tests.workflows.world import World, eventually, serving, working
 from workflows.approval_models import ApprovalView
 from workflows.checkpoints import asked
 from workflows.contracts import ProjectReport
@@ -412,3 +412,27 @@ async def test_no_dry_run_begins_while_a_merge_waits_for_an_answer(world: World)
     assert "decide it first" in reasons[0]
     await world.decide(view, "approve")
     assert (await asyncio.wait_for(handle.result(), 30)).tasks_merged == 2
+
+
+async def test_a_changed_mode_goes_along_into_the_next_run_of_a_project() -> None:
+    limit = {"limit.historyCount.suggestContinueAsNew": 40}
+    async with serving(**limit) as environment, working(environment.client, project="long") as world:
+        world.script.plan = plan(change("one"))
+        world.script.replan = plan(change("two"), summary="left")
+        world.script.agents[(Work.QA, "*")] = lambda run: done(
+            run, Report(summary="more", markdown="", passed=run.sprint == 2)
+        )
+        at_work, release = await held(world)
+        desk = await project(world)
+        await asyncio.wait_for(at_work.wait(), 30)
+        await desk.handle.signal("set_autonomy", {"mode": "strict"})
+
+        async def changed() -> bool:
+            return (await world.status(task_workflow_id("long", 1, "one"))).mode is Mode.STRICT
+
+        await eventually(changed)
+        release.set()
+        report = await desk.attend()
+        assert (await world.status()).mode is Mode.STRICT
+        assert report.tasks_merged == 2, report.summary
+        assert [view.subject["task"]["id"] for view in desk.of(ApprovalKind.TASK)] == ["two"]
