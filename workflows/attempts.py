@@ -64,6 +64,12 @@ class Attempts:
         )
         return self._continuing
 
+    def stay(self) -> None:
+        """Let the last attempt go on as it was: nothing else could be begun."""
+        self._continuing = self.runs.pop()
+        self.number -= 1
+        self.name(self._continuing.agent, self._continuing.role)
+
     async def make(self) -> tuple[AgentRun, AgentOutcome]:
         """The next one, to its agent's outcome."""
         task, spec = self._task, self._task.spec

@@ -115,7 +115,7 @@ class Steering:
         rewound: Rewound = await task.call(LineageActivities.rewind_run, request, options.RECORD, text)
         if rewound.refusal is not None:
             task.refuse("edit", rewound.refusal, edit.by)
-            task.attempts.go_on_from(source)
+            task.attempts.stay()
             return
         task.remark(f"{text} of attempt {source.attempt}, by {edit.by} (claimed)")
         task.failure, task.result = (), Assessment()

@@ -37,6 +37,9 @@ async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
         for task in running:
             task.cancel()
         await workflow.wait(running)
+        for task in running:
+            if not task.cancelled():
+                task.exception()  # looked at: that what was cancelled has failed is no news
         raise
     return [task.result() for task in running]
 

@@ -123,6 +123,8 @@ class Script:
         self.questions: list[Question] = []
         self.facts: tuple[AgentFacts, ...] = ()
         self.profiles: dict[str, Profile] = {}
+        self.before_merge: dict[str, tuple[asyncio.Event, asyncio.Event]] = {}
+        """Task -> told when its merge is tried, and waited for."""
         self.steps = 9
         """Of every run so far, as the journal has it."""
         self.rewind_refusal: str | None = None
@@ -247,6 +249,10 @@ class Workspaces(WorkspaceActivities):
     @activity.defn(name="integrate")
     async def integrate(self, request: Integrate) -> Integration:
         self._note("integrate", request)
+        if request.task in self._script.before_merge:
+            tried, may_go_on = self._script.before_merge[request.task]
+            tried.set()
+            await asyncio.wait_for(may_go_on.wait(), 30)
         planned = self._script.merges[request.task or "sprint"]
         if planned:
             return planned.pop(0)

@@ -188,7 +188,7 @@ async def test_stray_messages_are_refused_on_the_record_and_leave_the_workflow_a
     assert "unknown encoding" in reasons[4]
     assert "unknown encoding" in reasons[5]
     assert "aproval: Extra inputs are not permitted" in reasons[6]
-    assert "not yet supported" in reasons[8]
+    assert "Unable to extract tag using discriminator 'do'" in reasons[8]
     assert "not paused" in reasons[9]
     assert approvals.open == (view,)
     await world.decide(view, "reject")
