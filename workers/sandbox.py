@@ -17,6 +17,7 @@ PURE: Final = (
     "council",
     "edits",
     "entitlement",
+    "expiry",
     "descriptions",
     "details",
     "messages",

@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from ledger.chain import digest
 from ledger.vocabulary import Answer, ApprovalKind, Json, OnExpiry, Risk
 from workflows.approval_models import ApprovalView, BatchDecision, Decision, DecisionEffect, Vote
-from workflows.approval_policy import KindPolicy
 from workflows.entitlement import PERSON, RISKS, Entitlement, Refused
+from workflows.expiry import escalated, reminders
 from workflows.objections import check_content
 from workflows.rulings import Ruling, joined, refused
 
@@ -55,7 +55,26 @@ class ApprovalBook:
     @property
     def answered(self) -> int:
         """How many requests persons answered."""
-        return sum(request.decided_by not in (None, POLICY) for request in self._requests.values())
+        return sum(request.state in STATES.values() for request in self._requests.values())
+
+    def knows(self, approval: str) -> bool:
+        """Whether there is, or was, a request of that id."""
+        return approval in self._requests
+
+    def expects(self, decision: Decision) -> bool:
+        """Whether it may be about the next request of a kind, as it will be or was before a reset.
+
+        Only one that says by its digest what it is about: nobody approves what they could not see.
+        """
+        label, _, number = decision.approval.rpartition("-")
+        kind = label.removeprefix(self._label)
+        asked = sum(request.kind == kind for request in self._requests.values())
+        return (
+            decision.digest is not None
+            and kind in set(ApprovalKind)
+            and decision.approval == f"{self._label}{kind}-{number}"
+            and number == str(asked + 1)
+        )
 
     def view(self, approval: str) -> ApprovalView:
         """The request as it stands now."""
@@ -101,7 +120,7 @@ class ApprovalBook:
             signed=keys,
             bound=rules.bound or keys or strict,
             producers=tuple(name for name in producers if rules.separate or not name.startswith(PERSON)),
-            reminders=_reminders(rules, now, ttl),
+            reminders=reminders(rules, now, ttl),
             on_expiry=OnExpiry.REJECT if stops else rules.on_expiry,
             then=rules.then,
         )
@@ -249,7 +268,7 @@ class ApprovalBook:
         if view.state != "open":
             return view
         if view.on_expiry is OnExpiry.ESCALATE:
-            view = self._requests[approval] = _escalated(view, self.entitlement.rules(view.kind), now)
+            view = self._requests[approval] = escalated(view, self.entitlement.rules(view.kind), now)
             return view
         if view.on_expiry is OnExpiry.CONTINUE and not strict:
             self._decisions[approval] = Decision(approval=approval, decision=Answer.APPROVE, by=POLICY)
@@ -272,15 +291,3 @@ class ApprovalBook:
     def _hint(self) -> str:
         waiting = ", ".join(view.id for view in self.open)
         return f"; open: {waiting}" if waiting else "; nothing is open"
-
-
-def _escalated(view: ApprovalView, rules: KindPolicy, now: datetime) -> ApprovalView:
-    ttl = view.expires_at - view.requested_at
-    changes = {"who": view.then, "then": (), "on_expiry": OnExpiry.REJECT, "expires_at": now + ttl}
-    return view.model_copy(update={**changes, "reminders": _reminders(rules, now, ttl)})
-
-
-def _reminders(rules: KindPolicy, now: datetime, ttl: timedelta) -> tuple[datetime, ...]:
-    # One that comes with the end or after it would remind nobody.
-    times = sorted({timedelta(hours=hours) for hours in rules.reminders_h})
-    return tuple(now + time for time in times if time < ttl)

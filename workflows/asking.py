@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from temporalio import workflow
@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 AT_ONCE = "decisions-act-at-once"
 """Before, what a decision unblocked waited until the decision stood in the ledger."""
 
+EARLY = "early-decisions-wait"
+"""Before, a decision that came before its request was refused like one about nothing."""
+
+EARLY_WAIT = timedelta(seconds=10)
+"""How long a decision waits for its request. After a reset the messages come first, and what they are about is made again."""
+
 _acting_on: ContextVar[tuple[str, ...]] = ContextVar("acting_on", default=())
 """Requests whose decision the present task, or one that it has started, is about to act on."""
 
@@ -41,6 +47,7 @@ class Desk:
     def __init__(self, life: Lifecycle) -> None:
         self._life = life
         self.book = ApprovalBook(life.workflow_id)
+        self._closed = False
 
     def open(self, label: str, entitlement: Entitlement) -> None:
         """Name the requests and whose decisions count; must come before the first request."""
@@ -129,8 +136,10 @@ class Desk:
 
     # Deciding.
 
-    def decide(self, message: Decision | BatchDecision, channel: str) -> DecisionEffect:
+    async def decide(self, message: Decision | BatchDecision, channel: str) -> DecisionEffect:
         """Apply what a person sent, or refuse it; either stands on the record."""
+        if isinstance(message, Decision) and self.book.expects(message) and workflow.patched(EARLY):
+            await self._request_of(message)
         now = workflow.now()
         if isinstance(message, BatchDecision):
             pairs = self.book.decide_all(message, now, strict=self.strict)
@@ -145,6 +154,16 @@ class Desk:
         if not effects:
             return DecisionEffect(refusal="; ".join(refusals))
         return DecisionEffect(effect="; ".join([*effects, *(f"refused: {refusal}" for refusal in refusals)]))
+
+    async def _request_of(self, decision: Decision) -> None:
+        try:
+            await workflow.wait_condition(
+                lambda: self.book.knows(decision.approval) or self._closed,
+                timeout=EARLY_WAIT,
+                timeout_summary=f"a decision came before {decision.approval}",
+            )
+        except TimeoutError:
+            workflow.logger.info("early_decision", extra={"approval": decision.approval})
 
     def _record(self, decision: Decision, ruling: Ruling, channel: str) -> None:
         view, life = ruling.approval, self._life
@@ -189,13 +208,18 @@ class Desk:
         for approval in waiting:
             self._consume(approval, work)
 
-    def close(self, how: str) -> None:
-        """The workflow ends: nobody is awaited any more, and that is what decisions led to that nothing was begun upon."""
+    def withdraw(self, why: str) -> None:
+        """Take all open requests back, on the record; decisions about them that come later are refused."""
         for view in self.book.open:
             withdrawn = ApprovalExpired(
                 workflow_id=view.workflow_id, approval=view.id, approval_kind=view.kind.value, outcome="withdrawn"
             )
-            self._say(withdrawn, self.book.expire(view.id), f"{view.id} is not asked any more")
+            self._say(withdrawn, self.book.expire(view.id), f"{view.id} is not asked any more: {why}")
+
+    def close(self, how: str) -> None:
+        """The workflow ends: nobody is awaited any more, and that is what decisions led to that nothing was begun upon."""
+        self._closed = True
+        self.withdraw(how)
         for view in self.book.decided:
             if view.consumed is None and view.decided_by is not None:
                 self._consume(view.id, how)

@@ -63,7 +63,7 @@ def wish_of(decision: Decision | None, what: str) -> Feedback | None:
         raise Ended(f"nobody decided about {what} in time")
     if decision.decision is Answer.REJECT:
         reason = f": {decision.comment}" if decision.comment else ""
-        raise Ended(f"{what} was rejected by {decision.by}{reason}")
+        raise Ended(f"{what} was rejected by {decision.signer}{reason}")
     if decision.decision is Answer.APPROVE:
         return None
     return Feedback(source=f"person:{decision.by}", text=decision.comment)

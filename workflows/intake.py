@@ -76,7 +76,7 @@ class Intake(Lifecycle):
             if isinstance(message, messages.Refusal):
                 self.refuse(name, message.reason, message.sender)
             elif isinstance(message, Decision | BatchDecision):
-                self.desk.decide(message, "signal")
+                await self.desk.decide(message, "signal")
             elif isinstance(message, TeamSignal):
                 if (reason := self.take_from_team(message)) is not None:
                     self.refuse(name, reason, None)
@@ -94,7 +94,7 @@ class Intake(Lifecycle):
         """The updates `decide_now`, `edit_now`, `feedback_now`: like the signals without `_now`, with an answer."""
         message = messages.parse_update(name, values)
         if isinstance(message, Decision | BatchDecision):
-            answer = self.desk.decide(message, "update")
+            answer = await self.desk.decide(message, "update")
         elif isinstance(message, FeedbackNote | EditBase):
             answer = await self._applied_now(name, message)
         else:

@@ -88,7 +88,7 @@ async def test_open_requests_stand_in_one_inbox_with_their_digest(world: World) 
     await world.decide(view, "reject", comment="not now")
     report = await finished(world)
     assert report.state is Phase.FAILED
-    assert "rejected by pat: not now" in report.summary
+    assert "rejected by pat (claimed): not now" in report.summary
 
     async def empty() -> bool:
         return not await listed()
