@@ -436,3 +436,26 @@ async def test_a_changed_mode_goes_along_into_the_next_run_of_a_project() -> Non
         assert (await world.status()).mode is Mode.STRICT
         assert report.tasks_merged == 2, report.summary
         assert [view.subject["task"]["id"] for view in desk.of(ApprovalKind.TASK)] == ["two"]
+
+
+async def test_a_task_that_nobody_decides_about_starts_where_its_rule_says_so(world: World) -> None:
+    world.script.plan = plan(change("one"))
+    rule = {"ask": True, "expires_h": 0.0004}
+    report = await world.run(approvals={"task": {**rule, "on_expiry": "continue"}})
+    assert (report.tasks_merged, report.approvals) == (1, 0)
+
+
+async def test_a_task_that_nobody_lets_start_is_skipped(world: World) -> None:
+    world.script.plan = plan(change("one"))
+    report = await world.run(approvals={"task": {"ask": True, "expires_h": 0.0004}})
+    assert report.tasks[0].state is TaskState.SKIPPED
+    assert "nobody decided" in report.tasks[0].summary
+
+
+@pytest.mark.parametrize("kind", ["architecture", "plan", "merge", "milestone"])
+async def test_a_project_ends_or_leaves_out_what_nobody_decides_about(world: World, kind: str) -> None:
+    world.script.plan = plan(change("one"))
+    report = await world.run(approvals={kind: {"ask": True, "expires_h": 0.0004}})
+    assert report.state is Phase.FAILED
+    assert "in time" in report.summary
+    assert report.tasks_merged == 0
