@@ -16,6 +16,7 @@ from agents.runs import AgentOutcome, AgentRun
 from agents.situations import Situation
 from ledger.teamwork import BoardEntry, Question, Section, Vote
 from ledger.vocabulary import ApprovalKind, OutcomeKind, Role, sprint_workflow_id, task_workflow_id, thread_id
+from tests.support.signing import approvers, signed
 from tests.workflows.script import change, done, ended, failing, plan
 from tests.workflows.world import World, eventually, serving, working
 
@@ -141,6 +142,30 @@ async def divided(world: World) -> None:
     await handle.result()
 
 
+async def decided(world: World) -> None:
+    """A plan that others are asked about after a reminder; two keys of three for the sprint, beside strays."""
+    world.script.plan = plan(change("one"))
+    second = 1 / 3600
+    rules = {
+        "plan": {"who": ["pat"], "expires_h": 2 * second, "reminders_h": [second], "on_expiry": "escalate", "then": ["kim"]},
+        "milestone": {"quorum": 2},
+    }  # fmt: skip
+    handle = await world.start(autonomy="milestone", approvers=approvers(), approvals=rules)
+    first = await world.awaiting(ApprovalKind.PLAN)
+    await eventually(lambda: world.script.entries("approval_escalated"))
+    await world.decide(first, "approve", by="pat")
+    await handle.signal("decide", {"all_of": "plan", "decision": "approve", "by": "kim", "id": "all"})
+    await handle.signal("decide", {"all_of": "plan", "decision": "approve", "by": "kim", "id": "all"})
+    view = await world.awaiting(ApprovalKind.MILESTONE)
+    await world.decide(view, "approve")
+    await handle.signal("decide", signed(view, "pat", "approve", datetime.now(UTC), id="once"))
+    early = {"approval": view.id.replace("-1", "-2"), "decision": "approve", "by": "pat", "digest": view.digest}
+    await handle.signal("decide", early)
+    update = signed(view, "lee", "approve", datetime.now(UTC), comment="go")
+    await handle.execute_update("decide_now", update)
+    await handle.result()
+
+
 STORIES: dict[str, Callable[[World], Awaitable[None]]] = {
     "approved": approved,
     "cancelled": cancelled,
@@ -148,6 +173,7 @@ STORIES: dict[str, Callable[[World], Awaitable[None]]] = {
     "repaired": repaired,
     "talking": talking,
     "divided": divided,
+    "decided": decided,
 }
 
 
