@@ -6,6 +6,8 @@ from typing import Final
 
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from workers.instances import LeanRunner
+
 PURE: Final = (
     "answering",
     "approval_policy",
@@ -80,4 +82,4 @@ PASSTHROUGH: Final[dict[str, str]] = {
 
 def new_workflow_runner() -> SandboxedWorkflowRunner:
     """The runner of every worker, replayer and test: sandboxed, with the modules above shared."""
-    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSTHROUGH))
+    return LeanRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSTHROUGH))
