@@ -97,7 +97,6 @@ class AgentTask(Intake):
         self.budget_usd, self.budget_tokens = spec.budget_usd, spec.budget_tokens
         self.team = spec.team
         self.approval_ttl = timedelta(minutes=spec.approval_timeout_minutes)
-        self.rules = spec.approvals
         self.role = spec.task.role.value
         self.ladder = Ladder(len(team.chain_of(spec.models, spec.task.role)))
         self.attempts = Attempts(self, spec.task.role)

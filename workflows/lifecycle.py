@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -18,7 +18,6 @@ from ledger.events import Event, MessageRefused, PhaseChanged
 from ledger.vocabulary import ApprovalKind, Autonomy, Brief, Json, Mode, Phase, Record, Risk, Standing
 from workflows import checkpoints, messages, options
 from workflows.approval_models import Decision
-from workflows.approval_policy import KindPolicy
 from workflows.approvals import ApprovalBook
 from workflows.asking import Desk
 from workflows.calls import perform
@@ -59,8 +58,6 @@ class Lifecycle:
         self.budget_usd: Decimal | None = None
         self.budget_tokens: int | None = None
         self.approval_ttl = timedelta(days=7)
-        self.rules: Mapping[ApprovalKind, KindPolicy] = {}
-        """The brief's, by kind of request."""
         self.desk = Desk(self)
         self.recorder = Recorder()
         self.tally = Tally()
@@ -206,8 +203,7 @@ class Lifecycle:
 
     def wish(self, kind: ApprovalKind) -> bool | None:
         """What the brief says about asking, whatever autonomy and mode are; None where it leaves it to them."""
-        rule = self.rules.get(kind)
-        return rule.ask if rule is not None else None
+        return self.policy.rules(kind).ask
 
     async def ask(
         self,

@@ -31,8 +31,7 @@ class People:
     @property
     def confirmed_tools(self) -> tuple[str, ...]:
         """Tools of which the brief wants every call confirmed."""
-        rule = self._life.rules.get(ApprovalKind.TOOL)
-        return rule.tools if rule is not None else ()
+        return self._life.policy.rules(ApprovalKind.TOOL).tools
 
     async def answer(self, run: AgentRun, outcome: AgentOutcome) -> str | None:
         """A person's answer to an agent's question; None where nobody gives one."""

@@ -103,7 +103,6 @@ class Project(Intake):
         self.mode, self.autonomy = spec.mode, spec.autonomy
         self.budget_usd, self.budget_tokens = spec.budget_usd, spec.budget_tokens
         self.approval_ttl = timedelta(minutes=spec.approval_timeout_minutes)
-        self.rules = spec.approvals
         self.open(project, project, f".{spec.carried.sprint}" if spec.carried else "", spec)
         if spec.carried is None:
             self.desk.announce()

@@ -105,7 +105,6 @@ class Sprint(Intake):
         self.budget_usd, self.budget_tokens = spec.budget_usd, spec.budget_tokens
         self.team = spec.team
         self.approval_ttl = timedelta(minutes=spec.approval_timeout_minutes)
-        self.rules = spec.approvals
         self.worklist = _worklist(spec)
         assigning = Assigning(self, self.crew, spec, self.worklist)
         self.switchboard = Switchboard(self, self.crew)
