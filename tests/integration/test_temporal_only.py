@@ -180,6 +180,9 @@ def test_every_activity_timer_and_child_of_the_project_carries_a_summary(
 # docs/inbox.md, line by line.
 
 
+JSON = ("--output", "json")
+
+
 class Reader:
     """A person with the `temporal` binary and the page about the inbox."""
 
@@ -188,12 +191,12 @@ class Reader:
         text = INBOX.read_text()
         self.lines = [shlex.split(line) for line in text.splitlines() if line.startswith("temporal ")]
 
-    def does(self, *said: str, **replaced: str) -> str:
-        """Run the one line that has all those words, with its placeholders filled in."""
+    def does(self, *said: str, more: tuple[str, ...] = (), **replaced: str) -> str:
+        """Run the one line that has all those words, with its placeholders filled in and `more` at its end."""
         [words] = [words for words in self.lines if all(any(part in word for word in words) for part in said)]
         for old, new in replaced.items():
             words = [word.replace(old, new) for word in words]
-        return self.stack.run(words).stdout
+        return self.stack.run([*words, *more]).stdout
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +227,7 @@ def test_every_line_about_the_inbox_does_what_the_page_says(asking: dict[str, st
 
     eventually(listed, "three projects in one listing", within_s=120)
     assert json.loads(person.does("count", 'SyndicAwaiting="plan"').split()[-1]) >= 3
-    [row] = json.loads(person.does("list", "SyndicProject", PROJECT=one))
+    [row] = json.loads(person.does("list", "SyndicProject", PROJECT=one, more=JSON))
     memo = json.loads(base64.b64decode(row["memo"]["fields"]["approvals"]["data"]))
     assert [request["id"] for request in memo] == [asking[one]]
     told = json.loads(stack.syndic("inbox", "--json").stdout)
