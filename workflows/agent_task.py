@@ -41,6 +41,7 @@ from workflows.handing import Handing
 from workflows.hearing import is_called, said
 from workflows.intake import Intake
 from workflows.repair import Ladder, Level
+from workflows.reporting import PHASES, report_of, view_of
 from workflows.solo import Solo, check_task_spec
 from workflows.starting import consent
 from workflows.steering import Steered, Steering
@@ -81,7 +82,7 @@ class AgentTask(Intake):
         try:
             report = await self.supervise(self._work())
         except Stopped as stop:
-            report = await self._finish(TaskState.FAILED if stop.given_up else TaskState.CANCELLED, stop.reason)
+            report = await self._finish(TaskState.FAILED if stop.abandoned else TaskState.CANCELLED, stop.reason)
         except ActivityError as error:
             report = await self._finish(TaskState.FAILED, cause_of(error))
         if spec.repository is not None:
@@ -125,23 +126,7 @@ class AgentTask(Intake):
     # What is shown.
 
     def tasks(self) -> tuple[TaskView, ...]:
-        if not self.project:
-            return ()
-        task = self.spec.task
-        view = TaskView(
-            id=task.id,
-            title=task.title,
-            kind=task.kind,
-            state=self.state,
-            phase=self.phase,
-            agent=self.agent,
-            depends_on=task.depends_on,
-            detail=self.detail,
-            attempts=self.attempts.number,
-            repairs=self.ladder.climbed,
-            workflow_id=self.workflow_id,
-        )
-        return (view,)
+        return (view_of(self),) if self.project else ()
 
     @property
     def is_part(self) -> bool:
@@ -284,7 +269,7 @@ class AgentTask(Intake):
         self.state = state
         if state is TaskState.CANCELLED and workflow.patched(CLEANED_UP):
             await to_the_end(give_up(self, summary))
-        report = self._report(state, summary)
+        report = report_of(self, state, summary)
         event = TaskFinished(
             sprint=report.sprint,
             task=report.task,
@@ -297,35 +282,8 @@ class AgentTask(Intake):
             agent=self.agent,
         )
         self.note(event, f"{report.task}: {state.value}", self.feed("task_completed", state.value))
-        await self.finish(_PHASES.get(state, Phase.DONE), summary)
+        await self.finish(PHASES.get(state, Phase.DONE), summary)
         return report
-
-    def _report(self, state: TaskState, summary: str) -> TaskReport:
-        task = self.spec.task
-        commit = self.result.commit
-        return TaskReport(
-            task=task.id,
-            sprint=self.spec.sprint,
-            kind=task.kind,
-            title=task.title,
-            state=state,
-            summary=summary,
-            agent=self.agent,
-            branch=task_branch(self.project, self.spec.sprint, task.id) if commit else None,
-            commit=commit,
-            attempts=self.attempts.number,
-            repairs=self.ladder.climbed,
-            documents=self.result.documents,
-            approvals=self.book.answered,
-            model_calls=self.tally.model_calls,
-            cost_usd=self.tally.cost_usd,
-            tokens=self.tally.tokens,
-            changed_paths=self.result.changed_paths,
-            questions=tuple(sorted(self.crew.questions)),
-        )
-
-
-_PHASES = {TaskState.FAILED: Phase.FAILED, TaskState.REFUSED: Phase.FAILED, TaskState.CANCELLED: Phase.CANCELLED}
 
 
 def _gave_up(outcome: AgentOutcome) -> bool:

@@ -199,11 +199,7 @@ class Lifecycle:
 
     def asks(self, kind: ApprovalKind) -> bool:
         """Whether a person is asked about this kind of thing, as autonomy, mode and brief stand now."""
-        return checkpoints.asked(kind, self.autonomy, self.mode, self.wish(kind))
-
-    def wish(self, kind: ApprovalKind) -> bool | None:
-        """What the brief says about asking, whatever autonomy and mode are; None where it leaves it to them."""
-        return self.policy.rules(kind).ask
+        return checkpoints.asked(kind, self.autonomy, self.mode, self.policy.rules(kind).ask)
 
     async def ask(
         self,
@@ -263,13 +259,12 @@ class Lifecycle:
             raise Stopped(self.stopping)
         return main.result()
 
-    async def give_up(self, reason: str) -> None:
+    async def abandon(self, reason: str) -> None:
         """End the work that is supervised as a failure with this reason, in order."""
-        if self._main is None or self._main.done():
-            return
-        self.stopping = self.stopping or reason
-        self._main.cancel()
-        await workflow.wait([self._main])
+        if self._main is not None and not self._main.done():
+            self.stopping = self.stopping or reason
+            self._main.cancel()
+            await workflow.wait([self._main])
 
     async def finish(self, phase: Phase, detail: str) -> None:
         """The last thing a workflow does: nobody is awaited any more, everything is written down."""

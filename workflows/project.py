@@ -42,8 +42,12 @@ from workflows.planning import Ended, Ground, Planning
 from workflows.progress import Progress
 from workflows.project_steering import ProjectSteering
 from workflows.sprint import Sprint
-from workflows.stopping import CANCELLED, TIMEOUT, Stopped, to_the_end
+from workflows.sprint_specs import sprint_spec
+from workflows.stopping import CANCELLED, TIMEOUT, Stopped, to_the_end, together
 from workflows.visibility import summary
+
+AT_ONCE = "sprints-start-at-once"
+"""Before, a sprint started once the record said so, which held up whoever had just approved its plan."""
 
 
 class TurnOver(Exception):
@@ -79,8 +83,9 @@ class Project(Intake):
     async def run(self, *values: RawValue) -> ProjectReport:
         """`ProjectSpec -> ProjectReport`."""
         spec = self._begin(values)
+        deadline = self.started(spec) + timedelta(minutes=spec.timeout_minutes)
         try:
-            state, summary = await self.supervise(self._work(), self.started(spec) + _limit(spec))
+            state, summary = await self.supervise(self._work(), deadline)
         except TurnOver:
             await self._continue_as_new()
         except Ended as end:
@@ -147,7 +152,7 @@ class Project(Intake):
             await self._run_sprint(number)
             if self.plan.sprints and workflow.info().is_continue_as_new_suggested():
                 raise TurnOver
-        return self.progress.verdict(merges=self._merges, plan=self.plan.summary)
+        return self.progress.verdict(merges=self.merges, plan=self.plan.summary)
 
     async def _open(self) -> None:
         self.enter(Phase.DISCOVERY, self.spec.goal)
@@ -175,7 +180,7 @@ class Project(Intake):
         self.milestones = Milestones(self, ground, self.progress)
 
     @property
-    def _merges(self) -> bool:
+    def merges(self) -> bool:
         """Whether accepted changes are merged at all."""
         return self.mode is not Mode.DRY_RUN and bool(self.ground.target.gates)
 
@@ -186,20 +191,21 @@ class Project(Intake):
             if wish is None:
                 break
             self.enter(Phase.DISCOVERY, "looking again")
-            await self.planning.discover((wish, *self._take_said()))
+            await self.planning.discover((wish, *self.take_said()))
         self.enter(Phase.ARCHITECTURE)
         if self.fixed is not None:
             self.plan, producer = await self.planning.adopt(self.fixed), None
         else:
-            self.plan, producer = await self.planning.plan(self._take_said()), Role.ARCHITECT
+            self.plan, producer = await self.planning.plan(self.take_said()), Role.ARCHITECT
         while self.plan.sprints:
             wish = await self.approval.confirm(self.plan, self.warnings, producer, asks=self.asks(ApprovalKind.PLAN))
             if wish is None:
                 return
             self.enter(Phase.ARCHITECTURE, "revising the plan")
-            self.plan, producer = await self.planning.plan((wish, *self._take_said())), Role.ARCHITECT
+            self.plan, producer = await self.planning.plan((wish, *self.take_said())), Role.ARCHITECT
 
-    def _take_said(self) -> tuple[Feedback, ...]:
+    def take_said(self) -> tuple[Feedback, ...]:
+        """What persons said and nobody was told yet; it is told now."""
         said, self.said = self.said, ()
         return said
 
@@ -209,24 +215,21 @@ class Project(Intake):
         self.sprint_number = number
         sprint, *rest = self.plan.sprints
         self.steering.give_back()
-        report = await self._sprint(self._sprint_spec(number, sprint.goal, sprint.tasks))
+        report = await self._sprint(sprint_spec(self, number, sprint))
         self.plan = self.plan.model_copy(update={"sprints": tuple(rest)})
         self.refresh()
-        wishes = await self.milestones.pass_sprint(report) if self._merges else ()
+        wishes = await self.milestones.pass_sprint(report) if self.merges else ()
         await self._plan_on(report, report.planned or sprint.tasks, wishes)
 
     async def _sprint(self, spec: SprintSpec) -> SprintReport:
         self.enter(Phase.SPRINTS, f"sprint {spec.sprint}: {spec.sprint_goal}")
-        await self.recorder.flush()
-        self.check()
-        child = await workflow.start_child_workflow(
-            Sprint.run,
-            args=[spec],
-            id=sprint_workflow_id(self.project, spec.sprint),
-            static_summary=summary(f"sprint {spec.sprint}: {spec.sprint_goal}"),
-            static_details=sprint_details(spec),
-            **options.CHILD,
-        )
+        if workflow.patched(AT_ONCE):
+            self.check()
+            child, _ = await together(self._begin_sprint(spec), self.recorder.flush())
+        else:
+            await self.recorder.flush()
+            self.check()
+            child = await self._begin_sprint(spec)
         self.desk.began(f"sprint {spec.sprint}")
         await adopt(self, "sprint", child, spec)
         try:
@@ -239,37 +242,14 @@ class Project(Intake):
         self.progress.add(report)
         return report
 
-    def _sprint_spec(self, number: int, goal: str, tasks: tuple[PlannedTask, ...]) -> SprintSpec:
-        spec = self.spec
-        return SprintSpec(
-            project=self.project,
-            sprint=number,
-            goal=spec.goal,
-            sprint_goal=goal,
-            tasks=tasks,
-            base_commit=self.milestones.head,
-            baseline=self.ground.target.baseline,
-            baseline_commit=self.ground.commit,
-            documents=self.planning.documents,
-            earlier=self.progress.documents,
-            feedback=self._take_said(),
-            models=self.ground.models,
-            mode=self.mode,
-            merge=self._merges,
-            autonomy=self.autonomy,
-            max_parallel=spec.max_parallel,
-            max_steps=spec.max_steps,
-            approval_timeout_minutes=spec.approval_timeout_minutes,
-            approvers=spec.approvers,
-            approvals=spec.approvals,
-            budget_usd=self.budget_usd,
-            budget_tokens=self.budget_tokens,
-            team=self.team,
-            limits=self.ground.limits,
-            paused=self.paused,
-            scope=spec.scope,
-            agents={task.id: self.steering.agents[task.id] for task in tasks if task.id in self.steering.agents},
-            kept=self.steering.take_kept(tuple(task.id for task in tasks)),
+    async def _begin_sprint(self, spec: SprintSpec) -> ChildWorkflowHandle[Sprint, SprintReport]:
+        return await workflow.start_child_workflow(
+            Sprint.run,
+            args=[spec],
+            id=sprint_workflow_id(self.project, spec.sprint),
+            static_summary=summary(f"sprint {spec.sprint}: {spec.sprint_goal}"),
+            static_details=sprint_details(spec),
+            **options.CHILD,
         )
 
     # After a sprint.
@@ -286,7 +266,7 @@ class Project(Intake):
         self.enter(Phase.ARCHITECTURE, "planning what is left")
         while True:
             self.plan = await self.planning.replan(
-                left, sprints_left, self.progress.succeeded, self.milestones.documents, (*wishes, *self._take_said())
+                left, sprints_left, self.progress.succeeded, self.milestones.documents, (*wishes, *self.take_said())
             )
             if not self.plan.sprints:
                 return
@@ -299,7 +279,7 @@ class Project(Intake):
     @property
     def _asks_again(self) -> bool:
         """Whether plans made between sprints are asked about too."""
-        return checkpoints.replans_asked(self.autonomy, self.mode, self.wish(ApprovalKind.PLAN))
+        return checkpoints.replans_asked(self.autonomy, self.mode, self.policy.rules(ApprovalKind.PLAN).ask)
 
     # Long lives.
 
@@ -318,7 +298,3 @@ class Project(Intake):
     def plan_repairs(self) -> int:
         """Repairs of the plans; those of tasks stand in their reports."""
         return self.repairs + (self.planning.repairs if hasattr(self, "planning") else 0)
-
-
-def _limit(spec: ProjectSpec) -> timedelta:
-    return timedelta(minutes=spec.timeout_minutes)

@@ -77,7 +77,7 @@ class Sprint(Intake):
             passed, summary = await self.supervise(self._work())
             phase = Phase.DONE
         except Stopped as stop:
-            phase, passed, summary = Phase.FAILED if stop.given_up else Phase.CANCELLED, False, stop.reason
+            phase, passed, summary = Phase.FAILED if stop.abandoned else Phase.CANCELLED, False, stop.reason
         except ActivityError as error:
             phase, passed, summary = Phase.FAILED, False, cause_of(error)
         self._end_undone()

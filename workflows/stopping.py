@@ -23,7 +23,7 @@ class Stopped(Exception):
         self.reason = reason
 
     @property
-    def given_up(self) -> bool:
+    def abandoned(self) -> bool:
         """Whether a person ended it because it should not go on."""
         return self.reason not in (CANCELLED, TIMEOUT)
 

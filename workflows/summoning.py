@@ -112,7 +112,7 @@ class Summoning:
     async def _give_up(self, wanted: Escalation, decision: Decision | None) -> None:
         who = "nobody decided in time" if decision is None else f"{decision.signer} gave it up"
         comment = f": {decision.comment}" if decision is not None and decision.comment else ""
-        await self._life.give_up(messages.bounded(f"{who}{comment} ({wanted.reason})"))
+        await self._life.abandon(messages.bounded(f"{who}{comment} ({wanted.reason})"))
         if self._life.is_part:
             # The same subject may be worked on again, by a retry for instance.
             await self._life.stand(Standing.ACTIVE, "given up", wanted.by)
