@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agents.assignments import Assignment, Document, Work
 from agents.context import PROMPT_VERSION, window_for
-from agents.messages import SYSTEM, MessageType, step_message
+from agents.messages import SYSTEM, MessageType, as_feedback, step_message
 from agents.roles import AGENT_TYPES
 from agents.runs import AgentRun
 from agents.steps import Reading
@@ -56,9 +56,11 @@ async def read_opening(
 
 
 def _is_about(request: AgentRun, message: Message) -> bool:
-    """Whether the assignment says what the message says: the question to answer, the task that was handed over."""
+    """Whether the assignment says what the message says: the question, the task that was handed over, a person's words."""
     if message.type == MessageType.QUERY:
         return request.work is Work.ANSWER and message.correlation == request.params.get("question")
+    if message.type == MessageType.FEEDBACK:
+        return as_feedback(message) in request.feedback
     return message.type == MessageType.TASK_HANDOFF and message.payload.get("task") == request.task
 
 

@@ -58,8 +58,18 @@ def autonomy(
     )
 
 
-def cancel(project: Project, as_json: AsJson = False) -> None:
-    """Stop a project: it cleans up and closes the record; what is merged stays on its branch."""
+def cancel(
+    project: Project,
+    task: Annotated[str | None, typer.Option(help="This task alone.", show_default=False)] = None,
+    reason: Annotated[str, typer.Option(help="Why a task is; it stands on the record.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Stop a project, or one task: it puts down what it holds; what is merged stays on its branch."""
+    if task is not None:
+        from workers.commands.steering import cancel_task
+
+        cancel_task(project, task, reason, as_json)
+        return
 
     async def work() -> None:
         await operations.cancel((await open_session()).client, project)
