@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from hashlib import sha256
 from typing import Protocol, TypeVar
 
@@ -92,16 +93,21 @@ def _hundredth(thread: str, model: str) -> int:
 class SharedChoices:
     """The choices of all workers that use one Redis."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, fresh: timedelta = timedelta()) -> None:
+        """`fresh` is how long a reading is good for; a choice takes effect that much later."""
         self._redis = redis
+        self._fresh_s = fresh.total_seconds()
+        self._read_until = 0.0
         self._read = Shared(self.all)
         self._known: dict[str, Choice] = {}
         self._quiet_until = 0.0
 
     async def chain(self, role: str, thread: str) -> tuple[str, ...] | None:
-        known = await self._try(self._read)
-        if known is not None:
-            self._known = known
+        if time.monotonic() >= self._read_until:
+            known = await self._try(self._read)
+            if known is not None:
+                self._known = known
+                self._read_until = time.monotonic() + self._fresh_s
         return chain_of(self._known, role, thread)
 
     async def saw(self, model: str, ok: bool) -> None:

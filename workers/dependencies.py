@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from agents.bus import Relay
 from agents.extensions import load_graphs, load_tools
 from agents.feed import Feed
+from agents.finishing import cancelled
 from agents.health import SharedHealth
 from agents.layout import Layout
 from agents.model_choice import SharedChoices
@@ -32,6 +33,9 @@ from workers.stack.addresses import Addresses
 
 AFTER_THINKING = timedelta(seconds=30)
 """A run that waits for its last model stops first, and puts it on the record; with more models left the next one is asked."""
+
+CHOICES_FRESH = timedelta(milliseconds=100)
+"""A person sees no difference, and runs ask Redis ten times a second at most."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ async def open_dependencies(settings: Settings, addresses: Addresses, worker: st
             models: Models = Replayer(recording, str(kept.path))
             choices = None
         else:
-            choices = SharedChoices(redis)
+            choices = SharedChoices(redis, CHOICES_FRESH)
             models = await _ask_models(settings, redis, choices, stack)
         stopping = asyncio.Event()
         relay = asyncio.create_task(Relay(store, redis).run(stopping))
@@ -94,7 +98,7 @@ async def _ask_models(settings: Settings, redis: Redis, choices: SharedChoices, 
     """Models by way of their providers, recorded where the settings say so.
 
     The model library is imported here, before the worker polls: a run must not wait three seconds for an import while its
-    lease is ticking.
+    lease is ticking. What the library imports late, in a thread of its own, comes while the worker begins to poll.
     """
     from agents.gateway import Gateway
 
@@ -107,7 +111,8 @@ async def _ask_models(settings: Settings, redis: Redis, choices: SharedChoices, 
         stream=settings.stream,
     )
     stack.push_async_callback(gateway.close)
-    await gateway.warm()
+    warming = asyncio.create_task(gateway.warm(), name="warming")
+    stack.push_async_callback(cancelled, warming)
     if settings.recording is None:
         return gateway
     recorder = Recorder(gateway, settings.recording.path, settings.models, secret_values(settings))
