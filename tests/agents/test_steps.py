@@ -23,10 +23,10 @@ from agents.errors import (
 )
 from agents.models import Bound, ModelAnswer, ModelRequest, ToolCall
 from agents.policy import Decision
-from agents.receipts import Pen, StepKey
+from agents.receipts import Pen, RequestDigests, StepKey
 from agents.steps import Performed, Reading, Steps, Wiring
 from agents.tools.base import ToolResult
-from ledger.chain import verify
+from ledger.chain import digest, verify
 from ledger.errors import StoreUnreachableError
 from ledger.journal import GroupCommit
 from ledger.memory import MemoryStore
@@ -566,3 +566,13 @@ async def test_a_call_is_not_made_while_a_message_waits_that_was_not_heard() -> 
     assert (await world.store.budget("p")).reserved_usd == 0
     await run.steps.model(0, "change", request("a"), lambda: BOUND, lambda: run.ask("a"), ("m1",))
     assert world.asked == ["a"]
+
+
+def test_a_request_has_the_digest_of_the_whole_of_it_turn_after_turn() -> None:
+    digests, messages = RequestDigests(), [{"role": "system", "content": "hü \ud800 \x00"}]
+    tools = ({"type": "function", "function": {"name": "z", "parameters": {"b": 1.5, "a": [True, None]}}},)
+    for turn in range(4):
+        messages = [*messages, {"role": "assistant", "content": None, "tool_calls": [{"id": str(turn)}]}]
+        asked = ModelRequest.model_construct(purpose="change", messages=tuple(messages), tools=tools, max_tokens=turn)
+        checked = ModelRequest(purpose="change", messages=tuple(messages), tools=tools, max_tokens=turn)
+        assert digests.of(asked) == digests.of(checked) == digest(checked.model_dump(mode="json"))
