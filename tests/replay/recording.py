@@ -10,15 +10,19 @@ from pathlib import Path
 
 from temporalio.client import WorkflowFailureError
 
+from activities.contracts import Integration
 from agents.assignments import Handover, Reply, Ruling, Supervision, Work, WorkResult
 from agents.profiles import Profile
-from agents.runs import AgentOutcome, AgentRun
+from agents.runs import AgentOutcome, AgentRun, PendingCall
 from agents.situations import Situation
 from ledger.teamwork import BoardEntry, Question, Section, Vote
-from ledger.vocabulary import ApprovalKind, OutcomeKind, Role, sprint_workflow_id, task_workflow_id, thread_id
+from ledger.vocabulary import ApprovalKind, OutcomeKind, Role, TaskState, sprint_workflow_id, task_workflow_id, thread_id
 from tests.support.signing import approvers, signed
-from tests.workflows.script import change, done, ended, failing, plan
+from tests.workflows.attending import Desk
+from tests.workflows.script import change, done, ended, failing, plan, prepared
+from tests.workflows.steered import Held, edit, sprint, until
 from tests.workflows.world import World, eventually, serving, working
+from workflows.approval_models import ApprovalView
 
 
 async def approved(world: World) -> None:
@@ -166,6 +170,120 @@ async def decided(world: World) -> None:
     await handle.result()
 
 
+async def supervised(world: World) -> None:
+    """Asked at every checkpoint in strict mode, and everything sent back once; a branch that moves under a merge."""
+    world.script.plan = plan(change("one"))
+    world.script.agents[(Work.CHANGE, "one")] = _curious(world)
+    desk = Desk(world, await world.start(autonomy="supervised", mode="strict"))
+    again = [{"decision": "revise", "comment": "otherwise"}]
+    kinds = (ApprovalKind.ARCHITECTURE, ApprovalKind.PLAN, ApprovalKind.TASK, ApprovalKind.REVIEW, ApprovalKind.MERGE)
+    desk.answers = {kind: list(again) for kind in kinds}
+    desk.answers[ApprovalKind.QUESTION] = [{"decision": "approve", "comment": "left"}]
+    source = "commit-one-engineer-2.1"
+    first = Integration(merged=False, prepared=prepared("commit-one-engineer-1.2"))
+    moved = Integration(merged=False, moved=True)
+    world.script.merges["one"] = [first, Integration(merged=False, prepared=prepared(source)), moved]
+    await desk.attend()
+    seen = {*kinds, ApprovalKind.TOOL, ApprovalKind.QUESTION, ApprovalKind.MILESTONE}
+    assert set(desk.kinds) == seen, desk.kinds
+
+
+def _curious(world: World) -> Callable[[AgentRun], AgentOutcome]:
+    """An engineer with a question, and then a call that is above its tier."""
+
+    def work(run: AgentRun) -> AgentOutcome:
+        if run.lineage != "engineer-1.1":
+            return world.script.usual(run)
+        if run.answer is None:
+            return ended(run, OutcomeKind.NEEDS_HUMAN, "asks", question="left or right?", question_id="q")
+        if not run.rulings:
+            call = PendingCall(place="p", tool="deploy", tier="MERGE", arguments={"to": "x"}, digest="d", why="tier")
+            return ended(run, OutcomeKind.NEEDS_HUMAN, "wants to deploy", call=call)
+        return world.script.usual(run)
+
+    return work
+
+
+async def summoned(world: World) -> None:
+    """Everything is brought before a person and goes on, then one task is and is given up; asked more on the way."""
+    at_work, halted = asyncio.Event(), asyncio.Event()
+
+    async def work(run: AgentRun) -> AgentOutcome:
+        at_work.set()
+        await halted.wait()
+        return ended(run, OutcomeKind.PAUSED, "paused")
+
+    world.script.agents[(Work.CHANGE, "one")] = work
+    handle = await world.start()
+    await at_work.wait()
+    await handle.signal("set_autonomy", {"autonomy": "milestone", "mode": "strict", "by": "pat"})
+    await handle.signal("escalate", {"reason": "look", "by": "pat"})
+    view = await world.awaiting(ApprovalKind.ESCALATION)
+    await handle.signal("pause", {"by": "kim"})
+    await handle.signal("resume", {"by": "kim"})
+    await eventually(lambda: len(world.script.asked("change_standing")) == 3)
+    await world.decide(view, "approve", comment="smaller")
+    await eventually(lambda: len(world.script.asked("change_standing")) == 6)
+    await handle.signal("escalate", {"reason": "still", "by": "pat", "task": "one"})
+    task = task_workflow_id(world.project, 1, "one")
+    await world.decide(await world.awaiting(ApprovalKind.ESCALATION, task), "reject", comment="leave it")
+    halted.set()
+    await handle.result()
+
+
+async def steered(world: World) -> None:
+    """A plan edited while it is asked about, a hook, then a sprint in which tasks are added, cancelled, retried, handed on."""
+    world.script.plan = plan(change("one"), change("two"), change("three", depends_on=("two",)))
+    world.script.hooks["policy"] = ["task two has no owner"]
+    held = Held(world, "one", "two")
+    hooks = {"before_plan": [{"name": "policy", "run": "./policy"}]}
+    handle = await world.start(autonomy="autonomous", approvals={"plan": {"ask": True}}, hooks=hooks)
+    first = await world.awaiting(ApprovalKind.PLAN)
+    await handle.signal("feedback", {"text": "mind the tests", "task": "three", "by": "pat"})
+    await edit(world, world.id, do="reassign", task="three", agent="radia")
+    await world.decide(await _another(world, first.id), "approve", by="kim")
+    await world.decide(await _another(world, first.id, "no owner"), "approve", by="kim")
+    await held.at_work("one")
+    await held.at_work("two")
+    await handle.signal("edit", {"do": "add", "task": {"id": "new", "instructions": "x"}, "by": "pat"})
+    await edit(world, sprint(world), do="cancel", task="two")
+    await until(world, "two", TaskState.CANCELLED)
+    await edit(world, sprint(world), do="retry", task="two", note="smaller")
+    await edit(world, sprint(world), do="reassign", task="one", agent="radia")
+    await held.at_work("one", 2)
+    held.let_go("one", "two")
+    await handle.result()
+
+
+async def _another(world: World, before: str, text: str = "") -> ApprovalView:
+    """The open request for the plan that is not the one before."""
+
+    async def found() -> ApprovalView | None:
+        views = (await world.approvals()).open
+        return next((view for view in views if view.id != before and text in view.summary), None)
+
+    return await eventually(found)
+
+
+async def rewound(world: World) -> None:
+    """A task rewound at work, then once more while it waits for a person."""
+    world.script.plan = plan(change("one"))
+    held = Held(world, "one")
+    handle = await world.start()
+    await held.at_work("one")
+    one = task_workflow_id(world.project, 1, "one")
+    await edit(world, one, do="rewind", task="one", step=5, note="the other way")
+    await held.at_work("one", 2)
+    gave_up = WorkResult(summary="no template fits", outcome="gave_up")
+    world.script.agents[(Work.CHANGE, "one")] = lambda run: done(run, gave_up)
+    held.let_go("one")
+    world.script.gates["one"] = [failing("red")]
+    await world.awaiting(ApprovalKind.ESCALATION, one)
+    world.script.agents.clear()
+    await edit(world, sprint(world), do="rewind", task="one", step=3, attempt=1)
+    await handle.result()
+
+
 STORIES: dict[str, Callable[[World], Awaitable[None]]] = {
     "approved": approved,
     "cancelled": cancelled,
@@ -173,7 +291,11 @@ STORIES: dict[str, Callable[[World], Awaitable[None]]] = {
     "repaired": repaired,
     "talking": talking,
     "divided": divided,
+    "steered": steered,
+    "rewound": rewound,
     "decided": decided,
+    "supervised": supervised,
+    "summoned": summoned,
 }
 
 

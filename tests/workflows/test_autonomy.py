@@ -8,7 +8,6 @@ from itertools import product
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowHandle
 
 from activities.contracts import Integration
 from agents.assignments import Report, Work
@@ -23,11 +22,10 @@ from ledger.vocabulary import (
     sprint_workflow_id,
     task_workflow_id,
 )
+from tests.workflows.attending import Desk
 from tests.workflows.script import change, done, ended, plan, prepared
 from tests.workflows.world import World, eventually, serving, working
-from workflows.approval_models import ApprovalView
 from workflows.checkpoints import asked
-from workflows.contracts import ProjectReport
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -36,56 +34,6 @@ ALL = {
     ApprovalKind.MILESTONE,
 }  # fmt: skip
 """What a project of two tasks that runs without a hitch can be asked about."""
-
-
-class Desk:
-    """A person who answers whatever comes, as told, and remembers what it was."""
-
-    def __init__(self, world: World, handle: WorkflowHandle[Any, ProjectReport]) -> None:
-        self.world = world
-        self.handle = handle
-        self.seen: list[ApprovalView] = []
-        self.answers: dict[ApprovalKind, list[dict[str, Any]]] = {}
-
-    @property
-    def kinds(self) -> Counter[ApprovalKind]:
-        return Counter(view.kind for view in self.seen)
-
-    def of(self, kind: ApprovalKind) -> list[ApprovalView]:
-        return [view for view in self.seen if view.kind is kind]
-
-    async def attend(self) -> ProjectReport:
-        """Answer until the project has ended."""
-        result = asyncio.create_task(self.handle.result())
-        try:
-            async with asyncio.timeout(40):
-                while not result.done():
-                    for view in await self._open():
-                        await self._answer(view)
-                    await asyncio.wait([result], timeout=0.02)
-                return await result
-        finally:
-            result.cancel()
-
-    async def _open(self) -> list[ApprovalView]:
-        project = self.world.project
-        sprints = [sprint_workflow_id(project, number) for number in (1, 2)]
-        tasks = [task_workflow_id(project, number, task) for number in (1, 2) for task in ("one", "two")]
-        ids = [self.world.id, *sprints, *tasks]
-        found: list[ApprovalView] = []
-        for workflow_id in ids:
-            try:
-                found += (await self.world.approvals(workflow_id)).open
-            except Exception as error:
-                if "not found" not in str(error):
-                    raise
-        return [view for view in found if view.id not in {seen.id for seen in self.seen}]
-
-    async def _answer(self, view: ApprovalView) -> None:
-        self.seen.append(view)
-        planned = self.answers.get(view.kind)
-        answer = planned.pop(0) if planned else {"decision": "approve"}
-        await self.world.decide(view, **answer)
 
 
 async def project(world: World, **brief: Any) -> Desk:
