@@ -59,6 +59,11 @@ budget_usd: "5"
 
 # What must not get worse; detected when absent. kind: tests, lint, format, types or command.
 {gates}
+# Commands with a say before and after a plan is confirmed; their last argument is the plan, a JSON file.
+# hooks:
+#   before_plan:
+#     - {{name: policy, run: python tools/check_plan.py}}
+
 # Paths that may be changed, as in .gitignore.
 # scope: ["src/**", "tests/**"]
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from temporalio.client import WorkflowFailureError
 
 from agents.assignments import PlannedSprint, Work
 from ledger.vocabulary import ApprovalKind, Phase
@@ -155,6 +156,6 @@ async def test_a_hook_that_does_not_block_only_stands_on_the_record(world: World
 
 
 async def test_a_hook_that_no_shell_could_split_fails_the_start_readably(world: World) -> None:
-    with pytest.raises(Exception) as fault:
+    with pytest.raises(WorkflowFailureError) as fault:
         await world.run(hooks={"before_plan": [{"name": "odd", "run": "say 'hello"}]})
     assert "hook 'odd'" in str(fault.value.__cause__)
