@@ -174,12 +174,16 @@ class Sprint(Intake):
                     self._settle_task(running.pop(name).result())
         finally:
             self.worklist.is_open = False
-            # Whatever ends this loop ends its tasks too, and waits until they have cleaned up.
-            await self.switchboard.close()
-            for lane in running.values():
-                lane.cancel()
-            if running:
-                await workflow.wait(list(running.values()))
+            # What ends this loop ends its tasks; where a worker just drops it from its memory, there is no loop to wait in.
+            if workflow.in_workflow():
+                await self._end_lanes(running)
+
+    async def _end_lanes(self, running: dict[str, asyncio.Task[TaskReport]]) -> None:
+        await self.switchboard.close()
+        for lane in running.values():
+            lane.cancel()
+        if running:
+            await workflow.wait(list(running.values()))
 
     def _may_go_on(self, running: dict[str, asyncio.Task[TaskReport]]) -> bool:
         schedule = self.worklist.schedule
