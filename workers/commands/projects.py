@@ -190,7 +190,7 @@ async def _start(spec: ProjectSpec, watch: bool, as_json: bool) -> ProjectReport
     show(project)
     say(f"watch it:       syndic watch {project}")
     say(f"                {commands['watch']}")
-    say("what it asks:   syndic approvals")
+    say("what it asks:   syndic inbox")
     say(f"                {commands['approvals']}")
     if session.addresses.web_ui:
         say(f"in the browser: {session.addresses.web_ui}")
