@@ -6,7 +6,8 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from temporalio.client import WorkflowHandle
+from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
+from temporalio.service import RPCError
 
 from ledger.vocabulary import ApprovalKind, sprint_workflow_id, task_workflow_id
 from tests.workflows.world import World
@@ -51,8 +52,11 @@ class Desk:
         found: list[ApprovalView] = []
         for workflow_id in ids:
             try:
-                found += (await self.world.approvals(workflow_id)).open
-            except Exception as error:
+                # A workflow that has ended would be replayed for each question.
+                described = await self.world.handle(workflow_id).describe()
+                if described.status is WorkflowExecutionStatus.RUNNING:
+                    found += (await self.world.approvals(workflow_id)).open
+            except RPCError as error:
                 if "not found" not in str(error):
                     raise
         return [view for view in found if view.id not in {seen.id for seen in self.seen}]
