@@ -16,7 +16,15 @@ from agents.profiles import Profile
 from agents.runs import AgentOutcome, AgentRun, PendingCall
 from agents.situations import Situation
 from ledger.teamwork import BoardEntry, Question, Section, Vote
-from ledger.vocabulary import ApprovalKind, OutcomeKind, Role, TaskState, sprint_workflow_id, task_workflow_id, thread_id
+from ledger.vocabulary import (
+    ApprovalKind,
+    OutcomeKind,
+    Role,
+    TaskState,
+    sprint_workflow_id,
+    task_workflow_id,
+    thread_id,
+)
 from tests.support.signing import approvers, signed
 from tests.workflows.attending import Desk
 from tests.workflows.script import change, done, ended, failing, plan, prepared
