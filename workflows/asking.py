@@ -71,6 +71,7 @@ class Desk:
         self._life.refresh()
         await self._life.recorder.flush()
         while not self.book.settled(view.id):
+            self._life.check()  # a cancellation that came while the record was written got lost
             try:
                 await self._until(self.book.due(view.id), view)
             except TimeoutError:

@@ -132,6 +132,15 @@ class Entitlement:
         rules = self.rules(kind)
         return rules.signed or rules.separate or rules.quorum > 1
 
+    def wish(self, kind: ApprovalKind) -> bool | None:
+        """Whether to ask whatever autonomy and mode say; None leaves it to them.
+
+        Who demands keys for a kind wants to be asked about it: autonomy and mode are changed by messages that anybody can
+        send, who reaches the namespace, and one of them must not replace two signatures.
+        """
+        wish = self.rules(kind).ask
+        return True if wish is None and self.demands_keys(kind) else wish
+
     def _faults(self, kind: ApprovalKind) -> Iterable[str]:
         rules = self.rules(kind)
         if (rules.on_expiry is OnExpiry.ESCALATE) != bool(rules.then):

@@ -157,7 +157,7 @@ class Lifecycle:
 
     def refuse(self, name: str, reason: str, sender: str | None, approval: str | None = None) -> None:
         """Put a message that is not applied on the record; `approval` names the request that it was about."""
-        name = messages.bounded(name, messages.NAME_LIMIT)
+        name, reason = messages.bounded(name, messages.NAME_LIMIT), messages.bounded(reason)
         sender = sender and messages.bounded(sender, messages.NAME_LIMIT)
         view = RefusalView(at=workflow.now(), message=name, reason=reason, sender=sender, approval=approval)
         self.refused = [*self.refused, view][-REFUSALS_KEPT:]
@@ -199,7 +199,7 @@ class Lifecycle:
 
     def asks(self, kind: ApprovalKind) -> bool:
         """Whether a person is asked about this kind of thing, as autonomy, mode and brief stand now."""
-        return checkpoints.asked(kind, self.autonomy, self.mode, self.policy.rules(kind).ask)
+        return checkpoints.asked(kind, self.autonomy, self.mode, self.policy.wish(kind))
 
     async def ask(
         self,

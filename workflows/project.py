@@ -279,7 +279,9 @@ class Project(Intake):
     @property
     def _asks_again(self) -> bool:
         """Whether plans made between sprints are asked about too."""
-        return checkpoints.replans_asked(self.autonomy, self.mode, self.policy.rules(ApprovalKind.PLAN).ask)
+        if self.policy.demands_keys(ApprovalKind.PLAN):
+            return self.asks(ApprovalKind.PLAN)
+        return checkpoints.replans_asked(self.autonomy, self.mode, self.policy.wish(ApprovalKind.PLAN))
 
     # Long lives.
 

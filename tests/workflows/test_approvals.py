@@ -19,7 +19,7 @@ from ledger.chain import seal
 from ledger.decisions import check_decisions
 from ledger.signatures import new_key
 from ledger.store import GENESIS, Entry, Head
-from ledger.vocabulary import ApprovalKind, Phase, sprint_workflow_id
+from ledger.vocabulary import ApprovalKind, Autonomy, Phase, sprint_workflow_id
 from tests.support.signing import PEOPLE, approvers, signed
 from tests.workflows.script import change, plan
 from tests.workflows.world import World, eventually, working
@@ -103,6 +103,19 @@ async def test_two_of_three_keys_let_a_sprint_in_and_no_name_does(world: World) 
     assert len(world.script.entries("message_refused")) == 5
     found = check_decisions(chain(world))
     assert (found.verified, found.claimed, found.faults) == (2, 0, ())
+
+
+async def test_a_message_that_anybody_can_send_does_not_take_the_place_of_keys(world: World) -> None:
+    rules = {"plan": {"signed": True}, "milestone": {"quorum": 2}}
+    handle = await world.start(autonomy="milestone", approvers=approvers(), approvals=rules)
+    plan_view = await world.awaiting(ApprovalKind.PLAN)
+    await handle.signal("set_autonomy", {"autonomy": "autonomous", "by": "mallory"})
+    await handle.signal("decide", signed(plan_view, "pat", "approve", now()))
+    view = await world.awaiting(ApprovalKind.MILESTONE)
+    assert (await world.status()).autonomy is Autonomy.AUTONOMOUS
+    for by in ("pat", "kim"):
+        await handle.signal("decide", signed(view, by, "approve", now()))
+    assert (await finished(world)).state is Phase.DONE
 
 
 async def test_who_produced_a_change_may_not_let_it_in(world: World) -> None:
