@@ -20,6 +20,9 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,46}[a-
 Money = Annotated[Decimal, Field(max_digits=18, decimal_places=9, ge=0)]
 """US dollars, never negative; nine places hold the price of one token."""
 
+Tokens = Annotated[int, Field(gt=0, le=10**15)]
+"""A limit of tokens; far more than anybody has, and far less than a database's whole number holds."""
+
 
 def dollars(amount: Decimal) -> str:
     """An amount as people read it: two to four decimals; the exact value belongs into `--json`.

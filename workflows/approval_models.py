@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from ledger.vocabulary import Answer, ApprovalKind, Brief, Json, Money, OnExpiry, Record, Risk
+from ledger.vocabulary import Answer, ApprovalKind, Brief, Json, Money, OnExpiry, Record, Risk, Tokens
 
 
 class Vote(Record):
@@ -82,7 +82,7 @@ class Answering(Brief):
     """Makes the decision idempotent; a second decision with the same id is the first one again."""
     budget_usd: Money | None = None
     """For requests of kind budget: the new limit."""
-    budget_tokens: int | None = Field(default=None, gt=0)
+    budget_tokens: Tokens | None = None
     """For requests of kind budget, also beside or instead of dollars: the new limit of tokens."""
 
 

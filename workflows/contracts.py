@@ -30,6 +30,7 @@ from ledger.vocabulary import (
     Slug,
     TaskKind,
     TaskState,
+    Tokens,
 )
 from workflows.approval_models import ApprovalView
 from workflows.approval_policy import Approver, KindPolicy
@@ -148,7 +149,7 @@ class ProjectSpec(Brief):
     mode: Mode = Mode.AUTO
     autonomy: Autonomy = Autonomy.MILESTONE
     budget_usd: Money = Decimal("5")
-    budget_tokens: int | None = Field(default=None, gt=0)
+    budget_tokens: Tokens | None = None
     """Prompt and completion, reasoning included; None means that only money limits."""
     models: dict[str, tuple[str, ...]] = {}
     """Role (or `default`) -> chain of LiteLLM model names, first choice first."""
@@ -245,7 +246,7 @@ class TaskSpec(Brief):
     autonomy: Autonomy = Autonomy.MILESTONE
     budget_usd: Money | None = None
     """Alone: the project's budget. Under a sprint: the project's limit, shown when more money is asked for."""
-    budget_tokens: int | None = Field(default=None, gt=0)
+    budget_tokens: Tokens | None = None
     place: int | None = None
     """Place in the plan; neighbours get agents of different names."""
     agent: str | None = None
@@ -413,17 +414,17 @@ class BoardView(Record):
 class Control(Brief):
     """Payload of `pause`, `resume` and of `feedback` (with `text`)."""
 
-    by: str = "unknown"
-    reason: str = ""
+    by: str = Field(default="unknown", max_length=200)
+    reason: str = Field(default="", max_length=20_000)
 
 
 class FeedbackNote(Brief):
     """Payload of the signal `feedback`; `task` or `agent` addresses one of them, otherwise everyone at work."""
 
     text: str = Field(min_length=1, max_length=20_000)
-    by: str = "unknown"
-    task: str | None = None
-    agent: str | None = Field(default=None, min_length=1)
+    by: str = Field(default="unknown", max_length=200)
+    task: str | None = Field(default=None, max_length=200)
+    agent: str | None = Field(default=None, min_length=1, max_length=200)
     """A name (`grace`), a role and a name (`engineer.grace`), or an agent id."""
 
 

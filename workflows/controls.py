@@ -12,7 +12,7 @@ class AutonomyChange(Brief):
 
     autonomy: Autonomy | None = None
     mode: Mode | None = None
-    by: str = "unknown"
+    by: str = Field(default="unknown", max_length=200)
 
     @model_validator(mode="after")
     def _changes_something(self) -> AutonomyChange:
@@ -37,6 +37,6 @@ class Escalation(Brief):
     """Payload of the signal `escalate`: nothing new starts until a person has decided how it goes on."""
 
     reason: str = Field(min_length=1, max_length=20_000)
-    by: str = "unknown"
-    task: str | None = None
+    by: str = Field(default="unknown", max_length=200)
+    task: str | None = Field(default=None, max_length=200)
     """One task; otherwise everything under the workflow that gets the signal."""

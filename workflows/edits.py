@@ -16,9 +16,9 @@ Note = Annotated[str, Field(max_length=20_000)]
 class EditBase(Brief):
     """What every edit says."""
 
-    by: str = Field(default="unknown", min_length=1)
+    by: str = Field(default="unknown", min_length=1, max_length=200)
     """A claim: whoever can reach the namespace can use any name."""
-    id: str | None = None
+    id: str | None = Field(default=None, max_length=200)
     """Makes the edit idempotent: a second one with the same id is refused."""
 
 
@@ -38,7 +38,7 @@ class Reassign(TaskEdit):
 
     do: Literal["reassign"] = "reassign"
     role: Role | None = None
-    agent: str | None = None
+    agent: str | None = Field(default=None, max_length=200)
     """A name (`grace`) or an agent id."""
     note: Note = ""
 

@@ -17,7 +17,7 @@ from temporalio.exceptions import ApplicationError
 
 from ledger.vocabulary import Brief, Json, Record
 from workflows.approval_models import BatchDecision, Decision
-from workflows.contracts import Answered, Control, FeedbackNote, Freed, Question, Wanted
+from workflows.contracts import Answered, Control, FeedbackNote, Freed, Question, TeamSignal, Wanted
 from workflows.controls import AutonomyChange, Escalation
 from workflows.edits import EDIT, EditBase
 from workflows.entitlement import Entitlement, PolicyError, Rules
@@ -45,6 +45,9 @@ OPTIONAL = frozenset({"pause", "resume"})
 NAME_LIMIT = 80
 REASON_LIMIT = 600
 """Characters kept of what a stranger sent."""
+
+SIZE_LIMIT = 400_000
+"""Characters of one message as JSON: what it says goes on the record, and must fit into what Temporal takes."""
 
 ENCODINGS = (b"json/plain", b"json/protobuf")
 
@@ -156,11 +159,22 @@ def _parse(name: str, values: Sequence[object], known: dict[str, type[Brief]], w
         model = BatchDecision
     try:
         text = json.dumps(content)
+        # What workflows tell each other is not for them to put better, and somebody waits for it.
+        if not issubclass(model, TeamSignal) and (fault := _unwritable(text)):
+            return Refusal(reason=fault, sender=_sender(content))
         return EDIT.validate_json(text) if model is EditBase else model.model_validate_json(text)
     except RecursionError:
         return Refusal(reason="nested too deeply")
     except ValidationError as error:
         return Refusal(reason=faults(error), sender=_sender(content))
+
+
+def _unwritable(text: str) -> str | None:
+    """Why JSON text could not be written down as it is; parsing refuses halves of surrogate pairs itself."""
+    if len(text) > SIZE_LIMIT:
+        return f"it has {len(text)} characters, more than {SIZE_LIMIT}"
+    # A NUL fits into no column of text, and a name that holds one would be tried again for ever.
+    return "it holds a NUL character" if "\\u0000" in text.replace("\\\\", "") else None
 
 
 def _json(value: object) -> Json | Refusal:

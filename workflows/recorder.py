@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import zip_longest
+from typing import TypeVar
 
 from temporalio import workflow
 
@@ -13,6 +15,12 @@ from ledger.store import NewEntry, NewMessage
 from ledger.vocabulary import Json
 from workflows import options
 from workflows.calls import perform
+
+PART_LIMIT = 130_000
+"""Characters of entries, of messages, and of feed events that are sent together: even in four bytes each, all three fit into what
+Temporal takes, and one that breaks this bound by itself does, too."""
+
+Item = TypeVar("Item")
 
 
 class Recorder:
@@ -66,27 +74,44 @@ class Recorder:
         async with self._busy:
             if not (self._entries or self._messages or self._feed):
                 return
-            story, batch = self._story(), self._take()
-            try:
-                await perform(RecordActivities.record, batch, options.RECORD, story)
-            except BaseException:
-                self._put_back(batch)
-                raise
+            story, batches = self._story(), self._take()
+            while batches:
+                try:
+                    await perform(RecordActivities.record, batches[0], options.RECORD, story)
+                except BaseException:
+                    self._put_back(batches)
+                    raise
+                del batches[0]
 
-    def _take(self) -> RecordEntries:
-        entries = tuple(entry.model_copy(update={"project": self._project}) for entry in self._entries)
-        feed = tuple({"project": self._project, **event} for event in self._feed)
-        batch = RecordEntries(entries=entries, messages=tuple(self._messages), feed=feed)
+    def _take(self) -> list[RecordEntries]:
+        """Everything that waits, in one batch or, where that would be too large to send, in several."""
+        entries = [entry.model_copy(update={"project": self._project}) for entry in self._entries]
+        feed = [{"project": self._project, **event} for event in self._feed]
+        parts = zip_longest(_parts(entries), _parts(self._messages), _parts(feed), fillvalue=())
         self._entries, self._messages, self._feed = [], [], []
-        return batch
+        return [RecordEntries(entries=tuple(e), messages=tuple(m), feed=tuple(f)) for e, m, f in parts]
 
     def _story(self) -> str:
         """What the entries tell, in the order in which it happened; a summary is cut at its end."""
         told, self._told = self._told, []
         return "; ".join(dict.fromkeys(told)) or "news"
 
-    def _put_back(self, batch: RecordEntries) -> None:
+    def _put_back(self, batches: list[RecordEntries]) -> None:
         # Keys make a second write of the entries the first one again; the feed may show an event twice.
-        self._entries = [*batch.entries, *self._entries]
-        self._messages = [*batch.messages, *self._messages]
-        self._feed = [*batch.feed, *self._feed]
+        self._entries = [*(entry for batch in batches for entry in batch.entries), *self._entries]
+        self._messages = [*(message for batch in batches for message in batch.messages), *self._messages]
+        self._feed = [*(event for batch in batches for event in batch.feed), *self._feed]
+
+
+def _parts(items: list[Item]) -> list[list[Item]]:
+    """The items in their order, in parts of a bounded size; one that is larger by itself is a part."""
+    parts: list[list[Item]] = []
+    size = PART_LIMIT
+    for item in items:
+        weight = len(repr(item))
+        if size + weight > PART_LIMIT:
+            parts.append([])
+            size = 0
+        parts[-1].append(item)
+        size += weight
+    return parts

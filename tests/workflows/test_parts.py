@@ -62,6 +62,33 @@ def test_deeply_nested_json_is_refused() -> None:
     assert isinstance(messages.parse_signal("decide", [RawValue(payload)]), messages.Refusal)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("feedback", {"text": "go on", "by": "pat\u0000"}, "NUL character"),
+        ("decide", {"approval": "a", "decision": "approve", "by": "pat", "signature": "x" * 500_000}, "more than"),
+        ("pause", {"by": "x" * 201}, "by: String should have at most 200"),
+        ("edit", {"do": "skip", "task": "one", "by": "x" * 201}, "by: String should have at most 200"),
+        ("decide", {"approval": "a", "decision": "approve", "by": "p", "budget_tokens": 2**63}, "budget_tokens"),
+    ],
+)
+def test_what_could_not_be_written_down_is_refused(name: str, content: dict[str, Any], complaint: str) -> None:
+    payload = Payload(metadata={"encoding": b"json/plain"}, data=json.dumps(content).encode())
+    message = messages.parse_signal(name, [RawValue(payload)])
+    assert isinstance(message, messages.Refusal)
+    assert complaint in message.reason
+
+
+def test_a_backslash_before_u0000_is_no_nul_and_what_an_agent_asks_is_taken_as_it_is() -> None:
+    def read(name: str, content: dict[str, Any]) -> object:
+        return messages.parse_signal(
+            name, [RawValue(Payload(metadata={"encoding": b"json/plain"}, data=json.dumps(content).encode()))]
+        )
+
+    assert not isinstance(read("feedback", {"text": r"\u0000 and \\u0000"}), messages.Refusal)
+    assert not isinstance(read("answered", {"question": "\u0000"}), messages.Refusal)
+
+
 def test_start_values_that_the_sdk_has_decoded_already_are_read_too() -> None:
     spec = messages.parse_start([{"goal": "fix it", "repository": "/r"}], ProjectSpec)
     assert spec.autonomy is Autonomy.MILESTONE
