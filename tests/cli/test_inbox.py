@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.testing import WorkflowEnvironment
 from typer.testing import Result
 
@@ -24,6 +25,8 @@ from tests.cli.conftest import Syndic
 from tests.workflows.world import NUMBERS, World, eventually, serving, working
 from workers import deciding
 from workers.inbox import inbox
+from workflows.answering import Waiting
+from workflows.visibility import AWAITING, MEMO, PROJECT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -299,3 +302,42 @@ async def test_a_command_line_that_means_nothing_is_a_usage_error(
     command: Command, words: tuple[str, ...], said: str
 ) -> None:
     failed(await command(*words), 2, said)
+
+
+async def test_a_thousand_requests_are_one_listing(
+    server: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = [
+        Waiting(id=f"many{number}.review-1", kind="review", digest="d" * 64, summary="a plan of some length" * 5)
+        for number in range(1_000)
+    ]
+    gate = asyncio.Semaphore(50)
+
+    async def ask(request: Waiting) -> None:
+        async with gate:
+            await server.client.start_workflow(
+                "Nobody",
+                id=f"project/{request.id.partition('.')[0]}",
+                task_queue="nobody",
+                memo={MEMO: [request.memo()]},
+                search_attributes=TypedSearchAttributes(
+                    [SearchAttributePair(AWAITING, ["review"]), SearchAttributePair(PROJECT, "many")]
+                ),
+            )
+
+    await asyncio.gather(*map(ask, waiting))
+    listed: list[int] = []
+    real = server.client.workflow_service.list_workflow_executions
+
+    async def counted(*given: Any, **named: Any) -> Any:
+        answer = await real(*given, **named)
+        listed.append(len(answer.executions))
+        return answer
+
+    monkeypatch.setattr(server.client.workflow_service, "list_workflow_executions", counted)
+    ids = {request.id for request in waiting}
+    async with asyncio.timeout(60):
+        while {request.id for request in await inbox(server.client, "many")} != ids:
+            listed.clear()
+    assert listed[0] == len(waiting)
+    assert sum(listed) == len(waiting)
