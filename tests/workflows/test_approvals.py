@@ -225,6 +225,23 @@ async def test_a_request_that_nobody_needs_any_more_is_withdrawn_on_the_record(w
     assert (entry["approval"], entry["outcome"]) == (view.id, "withdrawn")
 
 
+async def test_a_cancellation_while_a_request_is_written_down_is_not_lost(world: World) -> None:
+    held = world.script.holds["approval_requested"] = asyncio.Event()
+    handle = await world.start(autonomy="milestone")
+    await world.awaiting(ApprovalKind.PLAN)
+    await eventually(lambda: world.script.entries("approval_requested"))
+    await handle.cancel()
+
+    async def cancelling() -> bool:
+        events = (await handle.fetch_history()).events
+        return any(event.HasField("activity_task_cancel_requested_event_attributes") for event in events)
+
+    await eventually(cancelling)
+    held.set()
+    with pytest.raises(WorkflowFailureError):
+        await asyncio.wait_for(handle.result(), 30)
+
+
 @pytest.fixture
 def project() -> str:
     return f"restarts-{next(NUMBERS)}"
