@@ -244,7 +244,8 @@ def test_every_line_about_the_inbox_does_what_the_page_says(asking: dict[str, st
     person.does("signal", "--query", "all_of")
     [job] = json.loads(stack.temporal("batch", "list", "--output", "json").stdout)
     assert job["jobId"] in person.does("batch", "list")
-    eventually(lambda: "Completed " in person.does("batch", "describe", JOB=job["jobId"]), "the end of the batch")
+    described = ("batch", "describe")
+    eventually(lambda: re.search(r"State\s+Completed", person.does(*described, JOB=job["jobId"])), "its end")
     for project in (two, three):
         decided = eventually(
             lambda name=project: stack.query(f"project/{name}", "approvals")["decided"], "released by the batch"
