@@ -115,3 +115,34 @@ def test_the_order_depends_on_nothing_but_the_plan(tasks: list[PlannedTask], lim
         return found
 
     assert order() == order()
+
+
+def test_a_task_that_is_added_runs_and_one_that_is_dropped_does_not() -> None:
+    schedule = Schedule([task("a"), task("b")], limit=1)
+    schedule.start()
+    schedule.add(task("c", "a", priority=9))
+    schedule.drop("b")
+    assert not schedule.done
+    schedule.finish("a", succeeded=True)
+    assert ids(schedule.start()) == ["c"]
+    schedule.finish("c", succeeded=True)
+    assert schedule.done
+
+
+def test_what_is_left_out_takes_its_dependents_along_unless_they_run_without() -> None:
+    tasks = [task("a"), task("b", "a"), task("c", "b"), task("d")]
+    assert ids(Schedule(tasks, limit=9).leave_out("a", dependents_run=False)) == ["b", "c"]
+    schedule = Schedule(tasks, limit=9)
+    assert schedule.leave_out("a", dependents_run=True) == []
+    assert ids(schedule.start()) == ["b", "d"]
+
+
+def test_a_failed_task_begins_again_and_revives_what_it_had_starved() -> None:
+    schedule = Schedule([task("a"), task("b", "a"), task("c", "b"), task("d", "a", "e"), task("e")], limit=9)
+    schedule.start()
+    schedule.finish("e", succeeded=False)
+    assert ids(schedule.finish("a", succeeded=False)) == ["b", "d", "c"]
+    assert schedule.lost_needs(task("x", "a", "b")) == ["a", "b"]
+    # What also depends on another failure stays left out.
+    assert ids(schedule.again("a")) == ["b", "c"]
+    assert ids(schedule.start()) == ["a"]
