@@ -7,9 +7,9 @@ from agents.context import PROMPT_VERSION, window_for
 from agents.messages import SYSTEM, MessageType, as_feedback, step_message
 from agents.roles import AGENT_TYPES
 from agents.runs import AgentRun
-from agents.steps import Reading
 from agents.target import Baseline
 from agents.team import card
+from agents.wiring import Reading
 from ledger.store import Message, NewMessage, Started, Store
 from ledger.vocabulary import ArtifactRef, Record
 

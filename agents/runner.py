@@ -32,11 +32,12 @@ from agents.receipts import Pen
 from agents.runs import AgentOutcome, AgentRun
 from agents.sandbox import Sandbox
 from agents.state import Ending, RunContext, RunState, begin
-from agents.steps import Reading, Steps, Wiring
+from agents.steps import Steps
 from agents.target import Baseline
 from agents.team import card
 from agents.tools.base import Tool
 from agents.tools.registry import tools_for
+from agents.wiring import Reading, Wiring
 from agents.workplace import Workplace, environment_of, tool_context
 from ledger.chain import canonical
 from ledger.clock import Clock, utc_now

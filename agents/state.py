@@ -14,8 +14,9 @@ from agents.model_choice import Choices
 from agents.models import Models, ToolCall
 from agents.policy import Policy
 from agents.runs import AgentRun, PendingCall
-from agents.steps import Guard, Steps
+from agents.steps import Steps
 from agents.tools.base import Tool, ToolContext
+from agents.wiring import Guard
 from ledger.store import NewEntry
 from ledger.vocabulary import Exceeded, Json, OutcomeKind, Record, Role
 

@@ -28,10 +28,11 @@ from agents.messages import EVERYONE, MessageType, step_message
 from agents.models import ToolCall
 from agents.policy import TEAM_TOOLS, Decision
 from agents.state import Closing, RunContext, RunState
-from agents.steps import Performed, failed
+from agents.steps import failed
 from agents.tools.base import Tool, ToolContext, ToolResult
 from agents.tools.endings import Ask
 from agents.tools.registry import all_tools
+from agents.wiring import Performed
 from ledger.store import NewMessage
 from ledger.vocabulary import Json, Tier
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from agents.graphs.invalid import FRESH, offset_of
 from agents.state import RunContext, RunState
-from agents.steps import Reading
+from agents.wiring import Reading
 from ledger.vocabulary import Json, StepKind, StepStatus
 
 MODELS = "models"

@@ -11,7 +11,7 @@ from agents.context import note
 from agents.graphs.endings import failed
 from agents.graphs.invalid import FRESH, TRIES, given_up
 from agents.state import Closing, Ending, RunContext, RunState
-from agents.steps import Reading
+from agents.wiring import Reading
 from ledger.vocabulary import Json, OutcomeKind, Role, StepKind
 
 ANSWER = "answer"

@@ -13,9 +13,10 @@ from agents.context import note
 from agents.graphs.invalid import FRESH
 from agents.messages import SYSTEM, MessageType, step_message
 from agents.state import Ending, RunContext, RunState
-from agents.steps import Performed, Reading, failed
+from agents.steps import failed
 from agents.tools.base import ToolResult
 from agents.tools.endings import Ask
+from agents.wiring import Performed, Reading
 from ledger.store import Message, NewMessage
 from ledger.vocabulary import Json, OutcomeKind, StepKind
 

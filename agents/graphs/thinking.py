@@ -19,8 +19,8 @@ from agents.graphs.timing import thought
 from agents.messages import MessageType, as_feedback
 from agents.models import ModelAnswer, ModelRequest, ToolCall
 from agents.state import RunContext, RunState
-from agents.steps import Reading
 from agents.tools.base import Tool
+from agents.wiring import Reading
 from ledger.chain import digest
 from ledger.store import Message
 from ledger.vocabulary import Json, StepKind

@@ -24,8 +24,9 @@ from agents.errors import (
 from agents.models import Bound, ModelAnswer, ModelRequest, ToolCall
 from agents.policy import Decision
 from agents.receipts import Pen, RequestDigests, StepKey
-from agents.steps import Performed, Reading, Steps, Wiring
+from agents.steps import Steps
 from agents.tools.base import ToolResult
+from agents.wiring import Performed, Reading, Wiring
 from ledger.chain import digest, verify
 from ledger.errors import StoreUnreachableError
 from ledger.journal import GroupCommit

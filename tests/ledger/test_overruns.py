@@ -21,7 +21,8 @@ from agents.rehearsal import provider as rehearsal
 from agents.rehearsal import server
 from agents.rehearsal.script import Bill, Rule, Saying
 from agents.rehearsal.wire import Asked
-from agents.steps import Steps, Wiring
+from agents.steps import Steps
+from agents.wiring import Wiring
 from ledger.chain import verify
 from ledger.journal import GroupCommit
 from ledger.postgres import PostgresStore, create_pool
