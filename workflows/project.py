@@ -46,9 +46,6 @@ from workflows.sprint_specs import sprint_spec
 from workflows.stopping import CANCELLED, TIMEOUT, Stopped, to_the_end, together
 from workflows.visibility import summary
 
-AT_ONCE = "sprints-start-at-once"
-"""Before, a sprint started once the record said so, which held up whoever had just approved its plan."""
-
 
 class TurnOver(Exception):
     """The history has grown long: go on in a new run after this sprint."""
@@ -223,7 +220,8 @@ class Project(Intake):
 
     async def _sprint(self, spec: SprintSpec) -> SprintReport:
         self.enter(Phase.SPRINTS, f"sprint {spec.sprint}: {spec.sprint_goal}")
-        if workflow.patched(AT_ONCE):
+        if workflow.patched("sprints-start-at-once"):
+            # Before, it waited until the record said so, and with it whoever had just approved its plan.
             self.check()
             child, _ = await together(self._begin_sprint(spec), self.recorder.flush())
         else:
