@@ -18,6 +18,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError, WorkflowHistory, WorkflowUpdateFailedError
 from temporalio.common import RawValue
 from temporalio.service import RPCError
+from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer
 
 from agents.assignments import Work
@@ -26,8 +27,8 @@ from ledger.vocabulary import ApprovalKind, OutcomeKind, TaskKind, sprint_workfl
 from tests.workflows.recorded import Books
 from tests.workflows.script import change, ended, plan
 from tests.workflows.strays import APPROVAL, CONTENT, DIGEST, LONG, PROJECT, Stray, strays
-from tests.workflows.world import World
-from workers.payloads import data_converter
+from tests.workflows.world import World, working
+from workers.payloads import SERVER_LIMIT, data_converter
 from workers.sandbox import new_workflow_runner
 from workflows.agent_task import AgentTask
 from workflows.approval_models import DecisionEffect
@@ -275,6 +276,20 @@ async def test_a_great_many_messages_break_and_stop_no_workflow(
     world: World, sequences: dict[str, list[Stray]]
 ) -> None:
     await fuzz(world, sequences)
+
+
+async def test_a_flood_of_words_that_waited_for_a_worker_is_written_down_in_parts(server: WorkflowEnvironment) -> None:
+    project = f"flood-{next(NUMBERS)}"
+    async with working(server.client, project) as world:
+        await world.start(autonomy="milestone")
+        view = await world.awaiting(ApprovalKind.PLAN)
+    words = {"text": "x" * 20_000, "by": "pat"}
+    for _ in range(SERVER_LIMIT // 20_000 + 10):
+        await server.client.get_workflow_handle(world.id).signal("feedback", words)
+    async with working(server.client, project) as world:
+        await world.decide(view, "reject")
+        await asyncio.wait_for(world.handle().result(), 60)
+        assert len(world.script.entries("message_applied")) == SERVER_LIMIT // 20_000 + 10
 
 
 async def test_every_signal_and_every_update_is_among_the_messages() -> None:
