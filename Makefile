@@ -26,7 +26,7 @@ demo-outage: setup ## the same with models over HTTP at synthetic prices: a prov
 	@$(BIN)/syndic demo --outage $(ARGS)
 
 test: setup ## all tests but the long chaos runs (TESTS=tests/ledger for one folder, ARGS="-k name")
-	@$(BIN)/pytest -m "not chaos" -n 2 --dist loadfile $(TESTS) $(ARGS)
+	@$(BIN)/pytest -m "not chaos" -n 2 --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 
 check: $(SYNCED) ## format, lint, types, layers, lock file
 	$(BIN)/ruff format --check .

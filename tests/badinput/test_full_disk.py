@@ -71,6 +71,7 @@ def test_up_on_a_read_only_disk_names_the_folder_and_the_remedy(tmp_path: Path) 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.chaos
 def test_a_disk_that_fills_up_in_mid_run_holds_the_work_up_and_no_more(lone_stack: Running, tmp_path: Path) -> None:
     """First not even the store has room, then no tree has, then there is room again."""
     repository = make_repository(tmp_path / "shop", UNUSED)

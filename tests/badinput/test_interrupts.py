@@ -73,6 +73,7 @@ def test_ctrl_c_while_the_stack_starts_leaves_nothing(shell: Shell, moment: str)
     assert addresses.temporal
 
 
+@pytest.mark.chaos
 def test_ctrl_c_with_a_project_at_work_leaves_no_process_and_the_next_up_brings_it_to_its_end(
     shell: Shell, tmp_path: Path
 ) -> None:

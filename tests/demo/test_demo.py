@@ -85,6 +85,7 @@ def test_ctrl_c_in_the_middle_leaves_nothing(temporary: Path) -> None:
     assert processes_in(temporary) == []
 
 
+@pytest.mark.chaos
 def test_a_killed_demo_takes_its_servers_and_worker_along(temporary: Path) -> None:
     process = start(temporary)
     assert process.stdout is not None

@@ -21,7 +21,7 @@ from agents.rehearsal.wire import Asked
 from tests.support.running import BUGGY, Running, eventually, make_repository, running
 from workers.commands.provider import exports
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 
 PROJECT = "talk"
 SPRINT = f"project/{PROJECT}/sprint/1"

@@ -91,6 +91,7 @@ TWO_BUGS = {
 }
 
 
+@pytest.mark.chaos
 async def test_two_bugs_behind_one_test_module_are_mended_one_after_the_other(tmp_path: Path) -> None:
     house = House(tmp_path, quick=True)
     house.write(TWO_BUGS)
