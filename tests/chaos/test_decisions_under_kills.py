@@ -98,7 +98,9 @@ class Person:
 
 def entries(stack: Running, project: str) -> list[tuple[str, dict[str, Any]]]:
     with psycopg.connect(stack.addresses["owner_database_url"], autocommit=True) as connection:
-        rows = connection.execute("SELECT kind, payload FROM syndic.entries WHERE project = %s ORDER BY seq", (project,))
+        rows = connection.execute(
+            "SELECT kind, payload FROM syndic.entries WHERE project = %s ORDER BY seq", (project,)
+        )
         return [(kind, json.loads(payload)["body"]) for kind, payload in rows.fetchall()]
 
 
