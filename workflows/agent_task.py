@@ -38,7 +38,7 @@ from workflows.edits import Edit
 from workflows.extension import Extension
 from workflows.giving_up import give_up
 from workflows.handing import Handing
-from workflows.hearing import is_called, said
+from workflows.hearing import is_called, objection, said
 from workflows.intake import Intake
 from workflows.repair import Ladder, Level
 from workflows.reporting import PHASES, report_of, view_of
@@ -141,6 +141,8 @@ class AgentTask(Intake):
     async def take_feedback(self, note: FeedbackNote) -> str | None:
         if note.task not in (None, self.spec.task.id):
             return f"this is task {self.spec.task.id!r}, not {note.task!r}"
+        if (why := objection(self.said, note)) is not None:
+            return why
         if note.agent is not None and not is_called(self.agent, note.agent):
             return None if self.crew.tell(note) else f"{note.agent!r} is not at work here, {self.agent} is"
         self.crew.tell(note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from temporalio.exceptions import FailureError
@@ -13,6 +14,17 @@ from workflows.contracts import FeedbackNote
 
 if TYPE_CHECKING:
     from workflows.sprint import Sprint
+
+
+KEPT_LIMIT = 200_000
+"""Characters of persons' words that may wait for whoever begins next: what they are started with must fit into one message."""
+
+
+def objection(kept: Iterable[Feedback], note: FeedbackNote) -> str | None:
+    """Why no more words can be kept beside those that wait already, or None where they can."""
+    if sum(len(words.text) for words in kept) + len(note.text) > KEPT_LIMIT:
+        return f"{KEPT_LIMIT:,} characters at most can be kept for whoever begins next, and others wait already"
+    return None
 
 
 def said(note: FeedbackNote) -> Feedback:
@@ -33,6 +45,8 @@ class Hearing:
 
     async def take(self, note: FeedbackNote) -> str | None:
         """Bring words to whom they concern; returns why that is not possible, or None."""
+        if (why := objection(self._sprint.worklist.most_kept, note)) is not None:
+            return why
         if note.task is not None:
             return await self._to_task(note.task, note)
         if note.agent is not None:

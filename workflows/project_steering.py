@@ -11,7 +11,7 @@ from ledger.events import PlanEdited
 from ledger.vocabulary import Phase
 from workflows.contracts import FeedbackNote
 from workflows.edits import Add, Edit, EditError, words
-from workflows.hearing import said
+from workflows.hearing import objection, said
 from workflows.plan_edits import Limits, edited
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ class ProjectSteering:
     async def hear(self, note: FeedbackNote) -> str | None:
         """Bring words to whom they concern; returns why that is not possible, or None."""
         project = self._project
+        kept = (*project.said, *(words for words_of_task in self.kept.values() for words in words_of_task))
+        if (why := objection(kept, note)) is not None:
+            return why
         if note.task is not None:
             return await self._to_task(note.task, note)
         told = project.crew.tell(note)

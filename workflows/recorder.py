@@ -87,9 +87,9 @@ class Recorder:
         """Everything that waits, in one batch or, where that would be too large to send, in several."""
         entries = [entry.model_copy(update={"project": self._project}) for entry in self._entries]
         feed = [{"project": self._project, **event} for event in self._feed]
-        parts = zip_longest(_parts(entries), _parts(self._messages), _parts(feed), fillvalue=())
+        batches = zip_longest(parts(entries), parts(self._messages), parts(feed), fillvalue=())
         self._entries, self._messages, self._feed = [], [], []
-        return [RecordEntries(entries=tuple(e), messages=tuple(m), feed=tuple(f)) for e, m, f in parts]
+        return [RecordEntries(entries=tuple(e), messages=tuple(m), feed=tuple(f)) for e, m, f in batches]
 
     def _story(self) -> str:
         """What the entries tell, in the order in which it happened; a summary is cut at its end."""
@@ -103,15 +103,15 @@ class Recorder:
         self._feed = [*(event for batch in batches for event in batch.feed), *self._feed]
 
 
-def _parts(items: list[Item]) -> list[list[Item]]:
+def parts(items: list[Item]) -> list[list[Item]]:
     """The items in their order, in parts of a bounded size; one that is larger by itself is a part."""
-    parts: list[list[Item]] = []
-    size = PART_LIMIT
+    found: list[list[Item]] = []
+    size = 0
     for item in items:
         weight = len(repr(item))
-        if size + weight > PART_LIMIT:
-            parts.append([])
+        if not found or size + weight > PART_LIMIT:
+            found.append([])
             size = 0
-        parts[-1].append(item)
+        found[-1].append(item)
         size += weight
-    return parts
+    return found

@@ -74,6 +74,11 @@ class Worklist:
         for name in names:
             self._kept[name] = (*self._kept.get(name, ()), words)
 
+    @property
+    def most_kept(self) -> tuple[Feedback, ...]:
+        """What waits for the task of which most was said; each task begins with its own."""
+        return max(self._kept.values(), key=lambda words: sum(len(one.text) for one in words), default=())
+
     def take_kept(self, name: str) -> tuple[Feedback, ...]:
         return self._kept.pop(name, ())
 

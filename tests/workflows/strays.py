@@ -15,8 +15,9 @@ from agents.runs import AgentRun
 from ledger.vocabulary import ApprovalKind, Autonomy, Mode, Role
 from workflows.messages import SIGNALS, UPDATES
 
-APPROVAL, DIGEST, PROJECT, LONG = "$approval", "$digest", "$project", "$long"
-"""Stand for an open request of whatever workflow gets the message, for its digest, for the project, and for too many words."""
+APPROVAL, LATER, DIGEST, PROJECT, LONG = "$approval", "$later", "$digest", "$project", "$long"
+"""Stand for an open request of whatever workflow gets the message, the one of its kind that may come after it, for its digest, for
+the project, and for too many words."""
 
 TASKS = st.sampled_from(["one", "two", "nobody", "a-b"])
 NAMES = st.sampled_from(["pat", "kim", "p\u00e4t", "$project.engineer.ada"]) | st.text(min_size=1, max_size=8)
@@ -77,7 +78,9 @@ QUESTIONS = st.fixed_dictionaries(
     }
 )
 CONTENT: dict[str, st.SearchStrategy[Any]] = {
-    "decide": DECISIONS,
+    # A signal may come before its request, and waits a while.
+    "decide": DECISIONS
+    | some({"approval": st.just(LATER), "decision": ANSWERS, "by": NAMES, "digest": st.just("0" * 64)}, **MORE),
     "decide_now": DECISIONS,
     "feedback": FEEDBACK,
     "feedback_now": FEEDBACK,

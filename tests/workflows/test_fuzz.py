@@ -26,13 +26,14 @@ from agents.runs import AgentOutcome, AgentRun
 from ledger.vocabulary import ApprovalKind, OutcomeKind, TaskKind, sprint_workflow_id, task_workflow_id
 from tests.workflows.recorded import Books
 from tests.workflows.script import change, ended, plan
-from tests.workflows.strays import APPROVAL, CONTENT, DIGEST, LONG, PROJECT, Stray, strays
+from tests.workflows.strays import APPROVAL, CONTENT, DIGEST, LATER, LONG, PROJECT, Stray, strays
 from tests.workflows.world import World, working
 from workers.payloads import SERVER_LIMIT, data_converter
 from workers.sandbox import new_workflow_runner
 from workflows.agent_task import AgentTask
 from workflows.approval_models import DecisionEffect
-from workflows.contracts import ApprovalsView
+from workflows.contracts import ApprovalsView, ProjectReport
+from workflows.hearing import KEPT_LIMIT
 from workflows.messages import SIGNALS, UPDATES
 from workflows.project import Project
 from workflows.sprint import Sprint
@@ -103,8 +104,9 @@ class Meeting:
 
         def filled(text: str) -> str:
             known = {PROJECT: self.world.project, APPROVAL: open_request[0], DIGEST: open_request[1]}
-            known[LONG] = "x" * 20_001
-            return re.sub(r"\$(?:approval|digest|project|long)", lambda found: known[found.group()], text)
+            label, _, number = open_request[0].rpartition("-")
+            known |= {LONG: "x" * 20_001, LATER: f"{label}-{int(number or 0) + 1}"}
+            return re.sub(r"\$(?:approval|digest|project|long|later)", lambda found: known[found.group()], text)
 
         arguments = [RawValue(payload) for payload in stray.payloads(filled)]
         try:
@@ -278,18 +280,23 @@ async def test_a_great_many_messages_break_and_stop_no_workflow(
     await fuzz(world, sequences)
 
 
-async def test_a_flood_of_words_that_waited_for_a_worker_is_written_down_in_parts(server: WorkflowEnvironment) -> None:
+async def test_a_flood_of_words_that_waited_for_a_worker_is_written_down_and_bounded(
+    server: WorkflowEnvironment,
+) -> None:
     project = f"flood-{next(NUMBERS)}"
     async with working(server.client, project) as world:
         await world.start(autonomy="milestone")
         view = await world.awaiting(ApprovalKind.PLAN)
     words = {"text": "x" * 20_000, "by": "pat"}
-    for _ in range(SERVER_LIMIT // 20_000 + 10):
+    for _ in range(SERVER_LIMIT // 20_000 + 10):  # more than one write to the record may hold
         await server.client.get_workflow_handle(world.id).signal("feedback", words)
     async with working(server.client, project) as world:
-        await world.decide(view, "reject")
-        await asyncio.wait_for(world.handle().result(), 60)
-        assert len(world.script.entries("message_applied")) == SERVER_LIMIT // 20_000 + 10
+        await world.decide(view, "approve")
+        await world.decide(await world.awaiting(ApprovalKind.MILESTONE), "approve")
+        report = ProjectReport.model_validate(await asyncio.wait_for(world.handle().result(), 60))
+        assert report.state == "done"
+        applied, refused = (world.script.entries(kind) for kind in ("message_applied", "message_refused"))
+        assert (len(applied), len(applied) + len(refused)) == (KEPT_LIMIT // 20_000, SERVER_LIMIT // 20_000 + 10)
 
 
 async def test_every_signal_and_every_update_is_among_the_messages() -> None:

@@ -26,6 +26,7 @@ from workflows.contracts import GateBrief, ProjectSpec, SprintReport, StatusView
 from workflows.council import Opinion, accepted, objections
 from workflows.details import GAP, details
 from workflows.progress import Progress
+from workflows.recorder import PART_LIMIT, parts
 
 # Messages.
 
@@ -87,6 +88,14 @@ def test_a_backslash_before_u0000_is_no_nul_and_what_an_agent_asks_is_taken_as_i
 
     assert not isinstance(read("feedback", {"text": r"\u0000 and \\u0000"}), messages.Refusal)
     assert not isinstance(read("answered", {"question": "\u0000"}), messages.Refusal)
+
+
+@given(st.lists(st.integers(0, 2 * PART_LIMIT).map(lambda size: "x" * size), max_size=8))
+def test_what_is_too_much_for_one_write_is_parted_in_order(items: list[str]) -> None:
+    found = parts(items)
+    assert [item for part in found for item in part] == items
+    assert all(part for part in found)
+    assert all(sum(map(len, part)) <= PART_LIMIT or len(part) == 1 for part in found)
 
 
 def test_start_values_that_the_sdk_has_decoded_already_are_read_too() -> None:
