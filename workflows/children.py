@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from temporalio.exceptions import FailureError
+from temporalio.exceptions import FailureError, is_cancelled_exception
 from temporalio.workflow import ChildWorkflowHandle
 
 from ledger.vocabulary import Brief
@@ -19,7 +19,9 @@ async def adopt(life: Lifecycle, name: str, child: ChildWorkflowHandle[Any, Any]
     for signal, message in _news(life, spec):
         try:
             await child.signal(signal, message)
-        except FailureError:
+        except FailureError as error:
+            if is_cancelled_exception(error):
+                raise
             return  # it has ended already
 
 

@@ -260,6 +260,8 @@ async def _signal(life: Lifecycle, sprint: int, task: str, name: str, message: W
     try:
         await handle.signal(name, message)
     except FailureError as error:
+        if is_cancelled_exception(error):
+            raise
         workflow.logger.info("task_not_signalled", extra={"task": task, "error": str(error)})
         return False
     return True
