@@ -90,7 +90,7 @@ async def test_the_next_model_is_asked_once_when_one_cannot_answer(
 
 
 async def test_a_slow_answer_times_out_and_may_be_billed(server: Server) -> None:
-    gateway = Gateway(Keys(server.url), prices=PRICES, timeout=timedelta(seconds=0.3))
+    gateway = Gateway(Keys(server.url), prices=PRICES, timeout=timedelta(seconds=2))
     hold = threading.Event()
     server.queue = [Says("late", hold=hold)]
     with pytest.raises(ModelUnavailableError) as caught:
