@@ -29,6 +29,10 @@ SHUTDOWN_GRACE = timedelta(seconds=20)
 STICKY_QUEUE_S = timedelta(seconds=1)
 """A dead worker's workflow tasks go to another after this long (the default is 10 s)."""
 
+WORKFLOW_TASKS = 16
+"""At once, of one process. They share one interpreter: of a hundred (the default), each that is read anew from its history takes
+longer than the ten seconds that the server waits, is given up and begun again, and none comes to its end."""
+
 HEARTBEAT_EVERY = timedelta(seconds=1)
 """The default holds heartbeats back to 80 % of their time-out, and a cancellation is heard with a heartbeat's answer."""
 
@@ -97,4 +101,5 @@ class WorkerProcess:
             sticky_queue_schedule_to_start_timeout=STICKY_QUEUE_S,
             max_concurrent_activities=dependencies.settings.slots(part.queue),
             max_cached_workflows=dependencies.settings.cached_workflows,
+            max_concurrent_workflow_tasks=WORKFLOW_TASKS,
         )

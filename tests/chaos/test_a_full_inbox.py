@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.workflows.world import World, serving, working
+from tests.workflows.recorded import Books
+from tests.workflows.world import World, eventually, serving, working
 
 pytestmark = [
     pytest.mark.chaos,
@@ -56,11 +57,14 @@ def memory_mb() -> float:
 
 
 async def start_all(world: World) -> None:
-    gate = asyncio.Semaphore(20)
+    """So many at a time as the worker keeps in its memory: more would be read anew at each of their steps."""
+    gate, books = asyncio.Semaphore(40), Books(world.script)
 
     async def start(number: int) -> None:
         async with gate:
-            await World(world.client, world.script, f"many{number}").start(autonomy="milestone")
+            project = World(world.client, world.script, f"many{number}")
+            await project.start(autonomy="milestone")
+            await eventually(lambda: books.bodies(project.id, "approval_requested"))
 
     await asyncio.gather(*(start(number) for number in range(PROJECTS)))
 

@@ -22,6 +22,7 @@ from tests.workflows.script import Agents, Records, Script, Team, Workspaces
 from workers.deployment import set_current_version
 from workers.payloads import data_converter
 from workers.sandbox import new_workflow_runner
+from workers.worker import WORKFLOW_TASKS
 from workflows.agent_task import AgentTask
 from workflows.approval_models import ApprovalView
 from workflows.contracts import ApprovalsView, BoardView, ProjectReport, StatusView, TaskReport
@@ -172,6 +173,7 @@ async def working(
                 activities=activities,
                 workflow_runner=new_workflow_runner(),
                 max_cached_workflows=cached_workflows,
+                max_concurrent_workflow_tasks=WORKFLOW_TASKS,
                 # Cancellation travels with heartbeats, which the SDK holds back for most of their timeout.
                 max_heartbeat_throttle_interval=timedelta(milliseconds=200),
                 sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
