@@ -22,16 +22,13 @@ from workers.sandbox import new_workflow_runner
 from workers.settings import Settings
 from workers.stack.addresses import resolve
 from workers.telemetry import Telemetry
+from workflows.options import WORKFLOW_TASKS
 
 SHUTDOWN_GRACE = timedelta(seconds=20)
 """A model call in flight may finish and be journaled; a program of the target is killed."""
 
 STICKY_QUEUE_S = timedelta(seconds=1)
 """A dead worker's workflow tasks go to another after this long (the default is 10 s)."""
-
-WORKFLOW_TASKS = 16
-"""At once, of one process. They share one interpreter: of a hundred (the default), each that is read anew from its history takes
-longer than the ten seconds that the server waits, is given up and begun again, and none comes to its end."""
 
 HEARTBEAT_EVERY = timedelta(seconds=1)
 """The default holds heartbeats back to 80 % of their time-out, and a cancellation is heard with a heartbeat's answer."""

@@ -24,6 +24,10 @@ WORKFLOW_QUEUE = "syndic"
 AGENTS_QUEUE = "syndic-agents"
 TOOLS_QUEUE = "syndic-tools"
 
+WORKFLOW_TASKS = 16
+"""At once, of one process. They share one interpreter: of a hundred (the default), each that is read anew from its history takes
+longer than the ten seconds that the server waits, is given up and begun again, and none comes to its end."""
+
 WAIT = ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
 """The default lets the workflow go on while the activity still writes."""
 

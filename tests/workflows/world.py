@@ -22,11 +22,10 @@ from tests.workflows.script import Agents, Records, Script, Team, Workspaces
 from workers.deployment import set_current_version
 from workers.payloads import data_converter
 from workers.sandbox import new_workflow_runner
-from workers.worker import WORKFLOW_TASKS
 from workflows.agent_task import AgentTask
 from workflows.approval_models import ApprovalView
 from workflows.contracts import ApprovalsView, BoardView, ProjectReport, StatusView, TaskReport
-from workflows.options import AGENTS_QUEUE, TOOLS_QUEUE, WORKFLOW_QUEUE
+from workflows.options import AGENTS_QUEUE, TOOLS_QUEUE, WORKFLOW_QUEUE, WORKFLOW_TASKS
 from workflows.project import Project
 from workflows.sprint import Sprint
 from workflows.visibility import SEARCH_ATTRIBUTES
