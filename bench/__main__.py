@@ -2,12 +2,14 @@
 
 Every row does the same task, five model turns and four tool steps, with a model that answers in its own process after a
 fixed time, on the same embedded Temporal, Postgres and Redis. Rows take turns; figures are medians over the rounds.
-Delivery of messages is measured afterwards, beside raw `redis-py` (`--bus`: nothing else).
+Delivery of messages is measured afterwards, beside raw `redis-py` (`--bus`: nothing else), and the way from a decision to the
+next step beside a raw signal.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import statistics
@@ -17,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench import bus
+from bench import bus, decisions
 from bench.measuring import Measured, Plan, measure
 from bench.peers import ROWS, interpreter
 from bench.report import aligned, as_json, markdown, table, targets, targets_table
@@ -28,6 +30,7 @@ RESULTS = Path(__file__).parent / "results.md"
 QUICK = Plan(rounds=1, tasks=20, in_flight=10, alone=3)
 KILLS = 3
 QUICK_BUS_ROUNDS = 3
+QUICK_DECISIONS = 5
 
 
 def main() -> None:
@@ -50,7 +53,8 @@ def main() -> None:
                 sys.stderr.write(f"--- {log.name}\n" + log.read_text(errors="replace")[-3000:])
             raise
     delivery = None if asked.rows else _bus(asked.quick)
-    _report(measured, {row.name: row.title for row in rows}, plan, kills, delivery, asked)
+    answers = None if asked.rows else _decisions(asked.quick)
+    _report(measured, {row.name: row.title for row in rows}, plan, kills, (delivery, answers), asked)
 
 
 def _arguments() -> argparse.Namespace:
@@ -78,6 +82,11 @@ def _bus(quick: bool) -> bus.Figures:
     return bus.measure(QUICK_BUS_ROUNDS if quick else bus.ROUNDS)
 
 
+def _decisions(quick: bool) -> decisions.Figures:
+    _say("from a decision to the next step")
+    return asyncio.run(decisions.bench(QUICK_DECISIONS if quick else decisions.ROUNDS))
+
+
 def _report_bus(delivery: bus.Figures, asked: Any) -> None:
     print(json.dumps(delivery.model_dump()) if asked.json else bus.report(delivery))
 
@@ -87,7 +96,7 @@ def _report(
     titles: dict[str, str],
     plan: Plan,
     kills: list[Restart],
-    delivery: bus.Figures | None,
+    beside: tuple[bus.Figures | None, decisions.Figures | None],
     asked: Any,
 ) -> None:
     restart_s = statistics.median(kill.seconds for kill in kills) if kills else None
@@ -97,11 +106,13 @@ def _report(
         "load_before_rounds": [round(load, 1) for load in measured.load], "restarts": [vars(kill) for kill in kills],
     }  # fmt: skip
     if asked.json:
-        messages = {"bus": delivery.model_dump()} if delivery else {}
-        print(json.dumps({**as_json(measured.samples, found, facts), **messages}))
+        named = zip(("bus", "decisions"), beside, strict=True)
+        others = {name: figures.model_dump() for name, figures in named if figures}
+        print(json.dumps({**as_json(measured.samples, found, facts), **others}))
         return
     tables = table(measured.samples, titles), targets_table(found)
-    messages = [bus.report(delivery)] if delivery else []
+    delivery, answers = beside
+    messages = [*([bus.report(delivery)] if delivery else []), *([decisions.report(answers)] if answers else [])]
     print("\n" + "\n\n".join([*(aligned(lines) for lines in tables), *messages]))
     if not asked.quick and not asked.rows:
         head = "# Results of the last `make bench`\n\nWritten by the run; what they mean is in `docs/benchmarks.md`."
