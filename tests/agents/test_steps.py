@@ -81,6 +81,7 @@ class Run:
         self.world = world
         self.lease = lease
         self.commit = GroupCommit(world.store)
+        self.dead = False
         self.steps = Steps(
             served,
             Wiring(
@@ -90,6 +91,8 @@ class Run:
         )  # fmt: skip
 
     async def _submit(self, items: Sequence[Item]) -> Sequence[ItemResult]:
+        if self.dead:
+            await asyncio.get_running_loop().create_future()
         self.world.moment()
         results = await self.commit.submit_all(items)
         self.world.moment()
@@ -177,8 +180,10 @@ async def test_a_killed_run_resumes_anywhere_and_no_journaled_answer_is_asked_ag
     assert len(whole.asked) == 4
     for die_at in range(1, whole.moments + 1):
         world = World(die_at=die_at)
+        killed = await world.open("first")
         with pytest.raises(Crash):
-            await fixed_run(await world.open("first"))
+            await fixed_run(killed)
+        killed.dead = True
         # The dead process's lease must not stand in the way of this test; expiry is tested with the store.
         world.die_at = None
         result = await fixed_run(await world.open("first"))
