@@ -112,8 +112,9 @@ class Gateway:
         return await walk.answer(request, chain[min(offset, len(chain) - 1) :])
 
     async def close(self) -> None:
-        """Close LiteLLM's connections."""
+        """Close LiteLLM's connections, and have it forget them: a closed client would be taken for the same address again."""
         await close_litellm_async_clients()
+        litellm.in_memory_llm_clients_cache.flush_cache()
 
     async def _traced(self, model: str, request: ModelRequest) -> ModelAnswer:
         with model_span(model, request) as span:
