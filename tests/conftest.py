@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+"""Some tests import the model library before the gateway does, which says the same."""
 
 LATE = ("chaos", "demo", "operations", "badinput", "integration", "stack", "activities", "conformance")
 """Folders that start servers or processes, in the order in which they run after all others: those with long modules first, so that
