@@ -20,6 +20,8 @@ import pytest
 from tests.support.provider import Provider, serving
 from tests.support.running import BUGGY, Running, eventually, make_repository, running
 
+pytestmark = pytest.mark.chaos
+
 MODEL = "gpt-4o-mini"
 CHAIN = [f"openai/{MODEL}", "openai/gpt-4o"]
 TELL = """
@@ -125,7 +127,7 @@ def test_with_no_kill_the_provider_is_asked_exactly_once_a_step(arena: Arena, qu
 
 @pytest.mark.parametrize(
     "stride",
-    [pytest.param(1, id="every", marks=[pytest.mark.chaos, pytest.mark.timeout(1200)]), pytest.param(12, id="twelfth")],
+    [pytest.param(1, id="every", marks=[pytest.mark.timeout(1200)]), pytest.param(12, id="twelfth")],
 )
 def test_a_kill_at_each_ordinal_costs_no_journaled_answer(arena: Arena, quiet: dict[str, Any], stride: int) -> None:
     problems: list[str] = []

@@ -49,6 +49,7 @@ def _pids(state: Path) -> list[int]:
     return found
 
 
+@pytest.mark.chaos
 def test_a_project_goes_on_after_everything_was_killed_in_mid_sprint(tmp_path: Path) -> None:
     repository = make_repository(tmp_path / "repository", BUGGY)
     brief = tmp_path / "brief.json"

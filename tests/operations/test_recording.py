@@ -14,7 +14,7 @@ import pytest
 from tests.support.provider import serving
 from tests.support.running import BUGGY, make_repository, running
 
-pytestmark = pytest.mark.timeout(420)  # two stacks, one after the other
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(420)]  # two stacks, one after the other
 
 MODEL = "openai/gpt-4o-mini"
 KEY = "rehearsal-key-0123456789"

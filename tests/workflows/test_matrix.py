@@ -31,7 +31,7 @@ from tests.workflows.world import World, eventually, working
 from workflows.approval_models import DecisionEffect
 from workflows.contracts import ApprovalsView
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.chaos, pytest.mark.asyncio(loop_scope="session")]
 
 PAGE = Path(__file__).parents[2] / "docs" / "approvals.md"
 TABLE = re.compile(r"(<!-- matrix -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -66,6 +66,7 @@ def change_documents(house: House, run: Run, gates: Any) -> tuple[Document, ...]
     return document("result", run.arguments), document("diff", house.diff()), document("gates", rows)
 
 
+@pytest.mark.chaos
 async def test_a_red_test_becomes_green_with_the_real_tools(real_shop: House) -> None:
     run = await real_shop.run(Work.CHANGE, params={"intent": "repair", "tests": [RED]}, scope=("shop/**",))
     assert run.arguments["outcome"] == "changed"
