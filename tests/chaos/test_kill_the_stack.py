@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.support.provider import serving
 from tests.support.running import BIN, BUGGY, Running, eventually, make_repository, running_environment
