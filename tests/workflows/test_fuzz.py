@@ -38,7 +38,7 @@ from workflows.messages import SIGNALS, UPDATES
 from workflows.project import Project
 from workflows.sprint import Sprint
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.chaos, pytest.mark.asyncio(loop_scope="session")]
 
 PHASES: dict[str, dict[str, Any]] = {
     "planning": {"autonomy": "milestone"},
@@ -51,7 +51,7 @@ PHASES: dict[str, dict[str, Any]] = {
 
 NUMBERS = itertools.count(1)
 ENDS_WITHIN_S = 60
-GONE = ("already completed", "not found")
+GONE = ("already completed", "not found", "aborted by closing workflow")
 """How the server says that a workflow has ended meanwhile."""
 
 SEQUENCES = st.fixed_dictionaries({phase: st.lists(strays(), min_size=12, max_size=20) for phase in PHASES})
