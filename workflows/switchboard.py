@@ -258,13 +258,11 @@ async def _signal(life: Lifecycle, sprint: int, task: str, name: str, message: W
     """Tell a task at work something; False where it has ended meanwhile."""
     handle = workflow.get_external_workflow_handle(task_workflow_id(life.project, sprint, task))
     try:
-        await handle.signal(name, message)
+        # Shielded: the SDK holds a cancellation back until the signal has arrived, and drops it then.
+        await asyncio.shield(handle.signal(name, message))
     except FailureError as error:
         if is_cancelled_exception(error):
             raise
         workflow.logger.info("task_not_signalled", extra={"task": task, "error": str(error)})
         return False
-    if (own := asyncio.current_task()) is not None and own.cancelling():
-        # The SDK holds a cancellation back until the signal has arrived, and drops it then.
-        raise asyncio.CancelledError
     return True
