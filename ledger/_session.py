@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, LiteralString
 
 import psycopg
 from psycopg import AsyncConnection, errors
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
@@ -93,6 +95,44 @@ class Session:
         return rows[0] if rows else None
 
     async def _once(self, statement: LiteralString, parameters: Mapping[str, Any]) -> Rows:
-        async with self._pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        async with self._connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(statement, parameters, prepare=True)
             return await cursor.fetchall()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[AsyncConnection[Any]]:
+        async with self._pool.connection() as connection:
+            yield connection
+
+
+class OwnSession(Session):
+    """A session that keeps one connection of the pool to itself; for a caller that runs one statement at a time.
+
+    Pools hand out connections in turn, and each has a server process of its own with plans of its own: a statement that
+    comes now and then finds none of them warm. A pool of one connection is shared as before.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self._kept: AsyncConnection[Any] | None = None
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[AsyncConnection[Any]]:
+        connection, self._kept = self._kept or await self._pool.getconn(), None
+        try:
+            yield connection
+        finally:
+            if self._is_fit(connection):
+                self._kept = connection
+            else:
+                await self._pool.putconn(connection)
+
+    def _is_fit(self, connection: AsyncConnection[Any]) -> bool:
+        idle = connection.info.transaction_status is TransactionStatus.IDLE
+        return idle and self._kept is None and self._pool.max_size > 1 and not self._pool.closed
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        connection, self._kept = self._kept, None
+        if connection is not None:
+            await self._pool.putconn(connection)

@@ -20,7 +20,7 @@ from ledger._migrations import check_schema, grant_worker, migrate
 from ledger._postgres_lineages import PostgresLineages
 from ledger._postgres_messages import PostgresMessages
 from ledger._postgres_teamwork import PostgresTeamwork
-from ledger._session import Pool, Session
+from ledger._session import OwnSession, Pool, Session
 from ledger._signals import OutboxSignals
 from ledger._wire import (
     Prepared,
@@ -97,7 +97,8 @@ class PostgresStore(PostgresMessages, PostgresTeamwork, PostgresLineages):
         self._session = Session(pool)
         self._signals = OutboxSignals(pool.conninfo if isinstance(pool.conninfo, str) else "")
         self._clock = clock
-        self._chains = ChainWriter(self._session)
+        self._writing = OwnSession(pool)
+        self._chains = ChainWriter(self._writing)
         self._gathered = {name: Gathered(self._session, name) for name in GATHERED}
 
     async def record(self, entries: Sequence[NewEntry]) -> list[Entry]:
@@ -226,6 +227,7 @@ class PostgresStore(PostgresMessages, PostgresTeamwork, PostgresLineages):
 
     async def close(self) -> None:
         await self._signals.close()
+        await self._writing.close()
         await self._pool.close()
 
 
