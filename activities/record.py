@@ -40,7 +40,7 @@ class Records(RecordActivities):
             # A workflow cannot be told that somebody has finished meanwhile: the dead letters say so.
             await self._store.post(request.messages, park=True)
         for event in request.feed:
-            await self._feed.publish(entries[0].project if entries else str(event["project"]), event)
+            self._feed.tell(entries[0].project if entries else str(event["project"]), event)
         if not entries:
             return Recorded(seq=0, hash="")
         return Recorded(seq=entries[-1].seq, hash=entries[-1].hash)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
 from agents.feed import Feed
@@ -19,47 +17,22 @@ MAX_TEXT = 500
 PARTIAL_S = (0.25, 2.0)
 """Seconds to the first event about an answer that is coming in, which then double up to the second number: a quick answer
 needs none, and many long ones must not crowd out the feed."""
-MAX_WAITING = 1000
-"""Events that wait for a slow Redis; more are dropped, since the feed is only for watching."""
-GATHER_S = 0.05
-"""How long an event waits for others, so that a quick run is a few round trips and not thirty; the end waits for none."""
-DRAIN_S = 2.0
-"""How long the end of a run waits for its last events."""
 
 Beat = Callable[[int, str], None]
 
 
 class Announcer:
-    """Publishes one run's events in order from a task of its own."""
+    """Tells one run's events in order."""
 
     def __init__(self, feed: Feed, request: AgentRun, beat: Beat) -> None:
         self._feed = feed
         self._request = request
         self._beat = beat
-        self._waiting: asyncio.Queue[dict[str, Json] | Card | None] = asyncio.Queue(MAX_WAITING)
-        self._publishing: asyncio.Task[None] | None = None
-        self._leaving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._state: AgentState | None = None
         self._said = ""
         self._characters = 0
         self._wait_s = PARTIAL_S[0]
         self._next = 0.0
-
-    async def __aenter__(self) -> Announcer:
-        self._publishing = asyncio.create_task(self._publish(), name="announcer")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._publishing is not None
-        self._leaving.set_result(None)
-        if self._waiting.full():
-            self._waiting.get_nowait()
-        self._waiting.put_nowait(None)
-        done, _ = await asyncio.wait([self._publishing], timeout=DRAIN_S)
-        if not done:
-            self._publishing.cancel()
 
     def begins(self, key: StepKey) -> None:
         """A step is about to be done for real."""
@@ -109,8 +82,7 @@ class Announcer:
 
     def show(self, card: Card) -> None:
         """The agent's card has changed."""
-        if not self._waiting.full():
-            self._waiting.put_nowait(card)
+        self._feed.show(self._request.project, card)
 
     def state(self, state: AgentState, text: str = "", **data: Json) -> None:
         """The agent's state changed; the same state again is not told twice."""
@@ -121,7 +93,7 @@ class Announcer:
                 self.tell("error", text, **data)
 
     def tell(self, kind: str, text: str, **data: Json) -> None:
-        """Put an event of a type of the feed into the queue."""
+        """Put an event of a type of the feed on its way."""
         request = self._request
         event: dict[str, Any] = {
             "type": kind,
@@ -132,18 +104,4 @@ class Announcer:
             "text": text[:MAX_TEXT],
             "data": data | ({"seat": request.seat.value} if request.seat else {}),
         }
-        if not self._waiting.full():
-            self._waiting.put_nowait(event)
-
-    async def _publish(self) -> None:
-        while (event := await self._waiting.get()) is not None:
-            taken = [event]
-            await asyncio.wait([self._leaving], timeout=GATHER_S)
-            while not self._waiting.empty() and event is not None:
-                if (event := self._waiting.get_nowait()) is not None:
-                    taken.append(event)
-            events = [one for one in taken if not isinstance(one, Card)]
-            cards = [one for one in taken if isinstance(one, Card)]
-            await self._feed.publish(self._request.project, *events, cards=cards[-1:])
-            if event is None:
-                return
+        self._feed.tell(request.project, event)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, cast
@@ -26,8 +27,10 @@ MAX_EVENTS = 10_000
 
 PUBLISH_S = 1.0
 """How long one batch of events may take."""
-PAUSE_S = 0.02
-"""Between two batches while many runs publish: fewer and larger ones cost all of them less."""
+GATHER_S = 0.05
+"""How long an event waits for others: fewer and larger batches cost all runs less, and who watches sees no difference."""
+MAX_WAITING = 10_000
+"""Events that wait for a slow Redis; more are dropped, since the feed is only for watching."""
 QUIET_S = 5.0
 """After a failure no event is tried for this long, so that a dead Redis costs no run its time."""
 
@@ -63,53 +66,68 @@ class Feed:
         self.failures = 0
         """Events that could not be published since the start."""
         self._quiet_until = 0.0
-        self._waiting: list[tuple[str, str | Card]] = []
-        self._publishers = 0
-        """Of what waits."""
-        self._next_at = 0.0
+        self._waiting: list[tuple[str, Mapping[str, Json]]] = []
+        self._cards: dict[tuple[str, str], Card] = {}
         self._written = Shared(self._write)
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing: asyncio.Task[None] | None = None
 
-    async def publish(self, project: str, *events: Mapping[str, Json], cards: Sequence[Card] = ()) -> None:
-        """Append events in order; `at` is added where it is missing. Cards are shown beside the feed.
+    def tell(self, project: str, *events: Mapping[str, Json]) -> None:
+        """Append events in order, in a moment and beside the caller; `at` is added where it is missing.
 
-        One writer takes whatever all runs of the process have waiting, in one round trip. Many events that come while a
-        batch is on its way make the next one larger.
+        One writer takes whatever all runs of the process have told meanwhile, in one round trip.
         """
-        if time.monotonic() < self._quiet_until:
+        if time.monotonic() < self._quiet_until or len(self._waiting) + len(events) > MAX_WAITING:
             self.failures += len(events)
             return
         at = self._clock().isoformat()
-        bodies = (json.dumps({"at": at, **event}, ensure_ascii=True, default=str) for event in events)
-        self._waiting += [(feed_key(project), body) for body in bodies]
-        self._waiting += [(cards_key(project), card) for card in cards]
-        self._publishers += 1
+        self._waiting += [(feed_key(project), {"at": at, **event}) for event in events]
+        self._write_later()
+
+    def show(self, project: str, card: Card) -> None:
+        """Show a card beside the feed, in a moment."""
+        self._cards[cards_key(project), card.id] = card
+        self._write_later()
+
+    async def publish(self, project: str, *events: Mapping[str, Json]) -> None:
+        """Append events in order, and wait until they are written or given up."""
+        self.tell(project, *events)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Write what waits now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         await self._written()
 
+    def _write_later(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(GATHER_S, self._write_soon)
+
+    def _write_soon(self) -> None:
+        self._timer = None
+        self._writing = asyncio.create_task(self._written(), name="feed", context=contextvars.Context())
+
     async def _write(self) -> None:
-        if self._waiting and (pause := self._next_at - time.monotonic()) > 0:
-            await asyncio.sleep(pause)
-        batch, self._waiting = self._waiting, []
-        # Who is alone waits for nobody.
-        self._next_at = time.monotonic() + PAUSE_S if self._publishers > 1 else 0.0
-        self._publishers = 0
+        events, self._waiting = self._waiting, []
+        cards, self._cards = self._cards, {}
         if time.monotonic() < self._quiet_until:
-            self.failures += len(batch)
+            self.failures += len(events)
             return
-        if not batch:
+        if not events and not cards:
             return
         try:
             async with asyncio.timeout(PUBLISH_S), self.redis.pipeline(transaction=False) as pipe:
-                for key, group in groupby(batch, itemgetter(0)):
-                    events = [body for _, body in group if isinstance(body, str)]
-                    if events:
-                        # One command for many events: packing and reading one for each is most of what a feed costs.
-                        pipe.eval(APPEND, 1, key, MAX_EVENTS, *events)
-                for key, card in batch:
-                    if isinstance(card, Card):
-                        pipe.hset(key, card.id, card.model_dump_json())
+                for key, group in groupby(events, itemgetter(0)):
+                    bodies = (json.dumps(event, ensure_ascii=True, default=str) for _, event in group)
+                    # One command for many events: packing and reading one for each is most of what a feed costs.
+                    pipe.eval(APPEND, 1, key, MAX_EVENTS, *bodies)
+                for (key, agent), card in cards.items():
+                    pipe.hset(key, agent, card.model_dump_json())
                 await pipe.execute()
         except (RedisError, OSError) as error:
-            self.failures += len(batch)
+            self.failures += len(events)
             self._quiet_until = time.monotonic() + QUIET_S
             reason = str(error)[:200] or type(error).__name__
             log.warning("feed_unavailable", error=reason, failures=self.failures)
@@ -136,6 +154,7 @@ class Feed:
         Raises:
             RedisError: The feed cannot be read; go on later after the last id.
         """
+        await self.settle()  # whoever reads what this process tells sees all of it
         position = after
         while True:
             answer = await self.redis.xread({feed_key(project): position}, count=100, block=block_ms)

@@ -149,7 +149,6 @@ class _Run:
 
     async def outcome(self) -> tuple[AgentOutcome, Sequence[Budget]]:
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._announcer)
             await stack.enter_async_context(self._held)
             scratch = stack.enter_context(self._deps.layout.later(self._request.project, "run"))
             place = Workplace(self._request, self._deps.layout, scratch)

@@ -60,6 +60,7 @@ async def open_dependencies(settings: Settings, addresses: Addresses, worker: st
         redis = Redis.from_url(addresses.redis_url)
         stack.push_async_callback(redis.aclose)
         feed = Feed(redis)
+        stack.push_async_callback(feed.settle)
         journal = GroupCommit(store)
         stack.push_async_callback(journal.aclose)
         kept = settings.recording

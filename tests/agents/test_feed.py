@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime
 
+import pytest
 from redis.asyncio import Redis
 
 from agents.announcing import Announcer
 from agents.assignments import Work
-from agents.feed import Feed, feed_key
+from agents.feed import Feed, cards_key, feed_key, stream_rows
 from agents.runs import AgentRun
+from agents.team import card
 from ledger.store import Lease
 from ledger.vocabulary import AgentState, ArtifactRef, Role, StepKind
 from tests.support.records import message, receipt
@@ -75,6 +78,31 @@ async def test_a_feed_that_cannot_be_written_is_counted_and_left_alone_for_a_whi
     await lonely.aclose()
 
 
+async def test_what_is_told_waits_for_nobody_and_is_written_in_order_in_a_moment(redis: Redis) -> None:
+    feed = Feed(redis, clock=lambda: NOW)
+    for text in ("one", "two"):
+        feed.tell("p", {"type": "state", "text": text})
+    feed.show("p", card("p.engineer.ada", Role.ENGINEER))
+    assert await redis.xlen(feed_key("p")) == 0
+    async with asyncio.timeout(10):
+        while not await redis.hexists(cards_key("p"), "p.engineer.ada"):  # pyright: ignore[reportGeneralTypeIssues] sync or async
+            await asyncio.sleep(0.01)
+    rows = stream_rows(await redis.xread({feed_key("p"): "0"}))
+    assert [json.loads(fields["event"])["text"] for _, fields in rows] == ["one", "two"]
+    assert {json.loads(fields["event"])["at"] for _, fields in rows} == {NOW.isoformat()}
+
+
+async def test_events_that_a_slow_redis_leaves_waiting_are_bounded_and_counted(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.feed.MAX_WAITING", 3)
+    feed = Feed(redis)
+    for number in range(5):
+        feed.tell("p", {"type": "state", "text": str(number)})
+    assert feed.failures == 2
+    assert [text for _, text in await collect(feed)] == ["0", "1", "2"]
+
+
 async def test_a_run_tells_what_it_sends_keeps_and_fails_at(redis: Redis) -> None:
     request = AgentRun(
         project="p", sprint=1, task="t", lineage="x", role=Role.ENGINEER, agent="p.engineer.ada", work=Work.CHANGE,
@@ -84,12 +112,12 @@ async def test_a_run_tells_what_it_sends_keeps_and_fails_at(redis: Redis) -> Non
     sent = message("q1", "p.architect.eve").model_copy(update={"type": "QUERY"})
     read = message("a1", "p.engineer.ada")
     feed = Feed(redis)
-    async with Announcer(feed, request, lambda *_: None) as announcer:
-        step = receipt(lease, 1, {}, kind=StepKind.INPUT, outbox=(sent, read), acknowledged=("a1",))
-        announcer.ended(step)
-        announcer.kept(ArtifactRef(name="change:t", digest="d", size=3))
-        announcer.kept(None)
-        announcer.state(AgentState.ERROR, "ValueError: no")
+    announcer = Announcer(feed, request, lambda *_: None)
+    step = receipt(lease, 1, {}, kind=StepKind.INPUT, outbox=(sent, read), acknowledged=("a1",))
+    announcer.ended(step)
+    announcer.kept(ArtifactRef(name="change:t", digest="d", size=3))
+    announcer.kept(None)
+    announcer.state(AgentState.ERROR, "ValueError: no")
     told = [(item.event["type"], item.event["text"]) async for item in feed.read("p")]
     assert told == [
         ("message", "read_file"),

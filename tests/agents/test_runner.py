@@ -629,5 +629,6 @@ async def test_a_dead_redis_does_not_stop_a_run(bench: Bench) -> None:
     bench.deps = replace(bench.deps, feed=Feed(lonely))
     bench.server.script = by_turn(READ, WRITE, DONE)
     assert (await bench.run()).kind is OutcomeKind.FINISHED
+    await bench.deps.feed.settle()
     assert bench.deps.feed.failures > 0
     await lonely.aclose()

@@ -147,10 +147,10 @@ async def test_what_a_failed_model_said_is_not_mixed_with_what_the_next_one_says
     lost = {"text": "lost " * 200}
     stage.play({"model": "gpt-4o-mini", "say": lost, "cut_after_bytes": 9000}, {"first_byte_s": 0.3, "say": LONG})
     feed = Feed(redis)
-    async with Announcer(feed, RUN, lambda *_: None) as announcer:
-        announcer.begins(StepKey(3, 0, StepKind.MODEL, "develop", "d"))
-        with hearing(announcer.hears):
-            assert (await stage.gateway().complete(REQUEST, (OPENAI, OTHER))).model == OTHER
+    announcer = Announcer(feed, RUN, lambda *_: None)
+    announcer.begins(StepKey(3, 0, StepKind.MODEL, "develop", "d"))
+    with hearing(announcer.hears):
+        assert (await stage.gateway().complete(REQUEST, (OPENAI, OTHER))).model == OTHER
     told = [item.event["text"] async for item in feed.read("p") if item.event["type"] == "thinking"]
     assert any(text.startswith("word") for text in told)
     assert not any("lost" in text and "word" in text for text in told)
@@ -307,11 +307,11 @@ async def test_partial_text_is_told_seldom_and_bounded(redis: Redis, monkeypatch
     now = time.monotonic()
     monkeypatch.setattr(announcing.time, "monotonic", lambda: now)
     feed = Feed(redis)
-    async with Announcer(feed, RUN, lambda *_: None) as announcer:
-        announcer.begins(StepKey(3, 0, StepKind.MODEL, "develop", "d"))
-        for _ in range(400):  # ten seconds of forty chunks each
-            now += 0.025
-            announcer.hears("x" * 20)
+    announcer = Announcer(feed, RUN, lambda *_: None)
+    announcer.begins(StepKey(3, 0, StepKind.MODEL, "develop", "d"))
+    for _ in range(400):  # ten seconds of forty chunks each
+        now += 0.025
+        announcer.hears("x" * 20)
     told = [item.event async for item in feed.read("p") if item.event["type"] == "thinking"]
     assert 4 <= len(told) <= 9
     assert all(event["data"]["partial"] and len(event["text"]) <= announcing.MAX_TEXT for event in told)
@@ -320,9 +320,9 @@ async def test_partial_text_is_told_seldom_and_bounded(redis: Redis, monkeypatch
 
 async def test_a_quick_answer_tells_nothing_before_it_is_whole(redis: Redis) -> None:
     feed = Feed(redis)
-    async with Announcer(feed, RUN, lambda *_: None) as announcer:
-        announcer.begins(StepKey(3, 0, StepKind.MODEL, "develop", "d"))
-        announcer.hears("x")
+    announcer = Announcer(feed, RUN, lambda *_: None)
+    announcer.begins(StepKey(3, 0, StepKind.MODEL, "develop", "d"))
+    announcer.hears("x")
     assert [item.event["type"] async for item in feed.read("p")] == ["state"]
 
 
@@ -330,7 +330,7 @@ async def test_what_is_heard_never_waits_for_a_redis_that_is_away(stage: Stage) 
     lonely = Redis(port=1, socket_connect_timeout=0.2)
     stage.play({"say": LONG})
     announcer = Announcer(Feed(lonely), RUN, lambda *_: None)
-    async with announcer, asyncio.timeout(10):
+    async with asyncio.timeout(10):
         announcer.begins(StepKey(3, 0, StepKind.MODEL, "develop", "d"))
         with hearing(announcer.hears):
             assert (await stage.gateway().complete(REQUEST, (OPENAI,))).text == LONG["text"]

@@ -166,6 +166,7 @@ async def test_a_card_is_published_when_a_run_begins_and_when_it_ends(bench: Ben
     [card] = await bench.store.cards("p")
     assert (card.name, card.state, card.task) == ("ada", AgentState.COMPLETED, "t")
     assert {"repair", "parsing"} <= set(card.capabilities)
+    await bench.deps.feed.settle()
     shown: Any = await redis.hgetall(cards_key("p"))
     assert Card.model_validate_json(shown[b"p.engineer.ada"]) == card
 
