@@ -73,6 +73,14 @@ def worker_stopping() -> ApplicationError:
     )
 
 
+def worker_gone() -> ApplicationError:
+    """The process that made this attempt has ended; the next attempt comes when the activity's retry policy says.
+
+    No delay of ours: an activity that brings its workers down must not do so faster and faster.
+    """
+    return ApplicationError("the worker's process ended while it was at work", type="WorkerGone")
+
+
 def _delay(error: Exception) -> timedelta | None:
     if isinstance(error, ledger.LeaseHeldError):
         return timedelta(seconds=max(0.2, min(error.seconds_left, 5.0)))

@@ -30,6 +30,7 @@ from ledger.postgres import PostgresStore
 from workers.database import open_store
 from workers.settings import Settings, secret_values
 from workers.stack.addresses import Addresses
+from workers.unfinished import Unfinished, noting
 
 AFTER_THINKING = timedelta(seconds=30)
 """A run that waits for its last model stops first, and puts it on the record; with more models left the next one is asked."""
@@ -46,6 +47,8 @@ class Dependencies:
     store: PostgresStore
     feed: Feed
     agents: AgentDeps
+    unfinished: Unfinished
+    """An interceptor of every worker of the process."""
 
 
 @asynccontextmanager
@@ -92,6 +95,7 @@ async def open_dependencies(settings: Settings, addresses: Addresses, worker: st
                 graphs=load_graphs(),
                 choices=choices,
             ),
+            unfinished=stack.enter_context(noting(settings.state_dir)),
         )
 
 

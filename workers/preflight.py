@@ -13,13 +13,29 @@ from temporalio.service import RPCError, RPCStatusCode
 from ledger.postgres import check_schema
 from workers.client import connect
 from workers.errors import WorkersError
-from workers.stack.addresses import Addresses
+from workers.settings import Settings
+from workers.stack.addresses import Addresses, resolve
+from workers.succession import give_back
 
 ANSWER_WITHIN_S = 10
 
 
 class ServerMissingError(WorkersError):
     """A server that every worker needs does not answer, or lacks what it should have."""
+
+
+async def prepare(settings: Settings) -> None:
+    """See that the servers are there, and give back what workers that died on this machine had begun.
+
+    Before the imports: while they go on, the server waits out what it leaves between two attempts.
+
+    Raises:
+        WorkersError: As `check_servers`.
+        LedgerError: As `check_servers`.
+    """
+    addresses = resolve(settings)
+    await check_servers(addresses)
+    await give_back(settings.state_dir, addresses)
 
 
 async def check_servers(addresses: Addresses) -> None:

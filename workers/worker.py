@@ -87,6 +87,7 @@ class WorkerProcess:
             task_queue=part.queue,
             workflows=part.workflows,
             activities=part.activities,
+            interceptors=[dependencies.unfinished],
             workflow_runner=new_workflow_runner(),
             deployment_config=WorkerDeploymentConfig(
                 version=self._version,

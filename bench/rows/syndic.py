@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 from bench.rows.serving import serve
@@ -11,6 +12,13 @@ from workers.memory import postpone_collections
 def main() -> None:
     """Serve the row that is named on the command line."""
     postpone_collections()
+    from workers.preflight import prepare
+    from workers.settings import load_settings
+    from workers.telemetry import configure_logging
+
+    settings = load_settings()
+    configure_logging(settings.log_level, settings.log_format)  # to standard error: standard output is for answers
+    asyncio.run(prepare(settings))
     from bench.rows.syndic_rows import SyndicRow, SyndicTask
 
     serve(SyndicTask("task") if sys.argv[1] == "task" else SyndicRow(sys.argv[1]))

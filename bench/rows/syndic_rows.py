@@ -86,6 +86,7 @@ class SyndicRow:
                 task_queue=self._queue,
                 workflows=[OneRun],
                 activities=[AgentRuns(deps.agents).agent_run],
+                interceptors=[deps.unfinished],
                 workflow_runner=new_workflow_runner(),
                 max_heartbeat_throttle_interval=HEARTBEAT_EVERY,
                 sticky_queue_schedule_to_start_timeout=STICKY_QUEUE_S,
@@ -135,6 +136,7 @@ class SyndicTask(SyndicRow):
                 task_queue=part.queue,
                 workflows=[*part.workflows, *([OpenTarget] if part.workflows else [])],
                 activities=part.activities,
+                interceptors=[deps.unfinished],
                 workflow_runner=new_workflow_runner(),
                 deployment_config=WorkerDeploymentConfig(
                     version=VERSION, use_worker_versioning=True, default_versioning_behavior=VersioningBehavior.PINNED

@@ -77,6 +77,7 @@ def test_ten_kills_cost_what_is_listed_in_doubt_and_nothing_else(many: Crowd) ->
         many.stack.start_worker()
     assert _faults(many, TASKS * CALLS) == []
     assert len(many.audit.doubted()) >= MOMENTS // 2, "the kills hit nobody: nothing was tested"
+    assert "activities_given_back" in many.stack.logs(), "the next worker left it to missed heartbeats"
 
 
 @pytest.mark.chaos
@@ -97,6 +98,7 @@ def test_ten_freezes_cost_what_is_listed_in_doubt_and_nothing_else(many: Crowd) 
         frozen.wait(60)
     assert _faults(many, TASKS * CALLS) == []
     assert many.audit.doubted(), "no call was on its way: nothing was tested"
+    assert "activities_given_back" not in many.stack.logs(), "a frozen worker was taken for dead"
 
 
 def _faults(crowd: Crowd, steps: int) -> list[str]:

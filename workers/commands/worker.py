@@ -30,9 +30,8 @@ def worker(
     postpone_collections()
     from workers.deployment import build_id as own_build_id
     from workers.deployment import deployment_version
-    from workers.preflight import check_servers
+    from workers.preflight import prepare
     from workers.queues import check_queues
-    from workers.stack.addresses import resolve
     from workers.telemetry import configure_logging
 
     settings = load_settings()
@@ -41,7 +40,7 @@ def worker(
     version = deployment_version(deployment, own_build_id() if build_id is None else build_id)
 
     async def run() -> None:
-        await check_servers(resolve(settings))
+        await prepare(settings)
         from workers.worker import WorkerProcess  # seconds of imports, for which a mistake need not wait
 
         process = WorkerProcess(settings, names, version)
