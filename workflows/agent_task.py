@@ -47,9 +47,6 @@ from workflows.starting import consent
 from workflows.steering import Steered, Steering
 from workflows.stopping import CANCELLED, Stopped, to_the_end, together
 
-CLEANED_UP = "cancelled-tasks-are-cleaned-up"
-"""Before, what a cancelled task held was ended by the reconciler and the end of the project."""
-
 HANDOVERS = 3
 """How often one task may change hands by the agents' own wish."""
 
@@ -269,7 +266,7 @@ class AgentTask(Intake):
 
     async def _finish(self, state: TaskState, summary: str) -> TaskReport:
         self.state = state
-        if state is TaskState.CANCELLED and workflow.patched(CLEANED_UP):
+        if state is TaskState.CANCELLED:
             await to_the_end(give_up(self, summary))
         report = report_of(self, state, summary)
         event = TaskFinished(

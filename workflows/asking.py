@@ -21,21 +21,18 @@ from ledger.events import (
 from ledger.vocabulary import Json, Mode, OnExpiry
 from workflows import messages
 from workflows.approval_models import ApprovalView, BatchDecision, Decision, DecisionEffect
-from workflows.approvals import ApprovalBook
+from workflows.approvals import STATES, ApprovalBook
 from workflows.entitlement import Entitlement
 from workflows.rulings import Ruling
 
 if TYPE_CHECKING:
     from workflows.lifecycle import Lifecycle
 
-AT_ONCE = "decisions-act-at-once"
-"""Before, what a decision unblocked waited until the decision stood in the ledger."""
-
-EARLY = "early-decisions-wait"
-"""Before, a decision that came before its request was refused like one about nothing."""
-
 EARLY_WAIT = timedelta(seconds=10)
 """How long a decision waits for its request. After a reset the messages come first, and what they are about is made again."""
+
+WAITS = 4
+"""Between a decision and the step that it unblocks: waits for conditions that hold by then, one inside the other."""
 
 _acting_on: ContextVar[tuple[str, ...]] = ContextVar("acting_on", default=())
 """Requests whose decision the present task, or one that it has started, is about to act on."""
@@ -77,12 +74,11 @@ class Desk:
             except TimeoutError:
                 await self._pass(view.id)
         self._life.check()
+        _acting_on.set((*_acting_on.get(), view.id))
+        if self.book.view(view.id).state in STATES.values() and not self.strict:
+            # What a person unblocks is scheduled at once; whoever took the message shows it and writes it down after that.
+            return self.book.decision(view.id)
         self._life.refresh()
-        if workflow.patched(AT_ONCE):
-            _acting_on.set((*_acting_on.get(), view.id))
-            if self.book.view(view.id).votes and not self.strict:
-                # What a person unblocks is scheduled at once; whoever took the message writes it down meanwhile.
-                return self.book.decision(view.id)
         await self._life.recorder.flush()
         return self.book.decision(view.id)
 
@@ -139,7 +135,7 @@ class Desk:
 
     async def decide(self, message: Decision | BatchDecision, channel: str) -> DecisionEffect:
         """Apply what a person sent, or refuse it; either stands on the record."""
-        if isinstance(message, Decision) and self.book.expects(message) and workflow.patched(EARLY):
+        if isinstance(message, Decision) and self.book.expects(message):
             await self._request_of(message)
         now = workflow.now()
         if isinstance(message, BatchDecision):
@@ -148,6 +144,7 @@ class Desk:
             pairs = [(message, self.book.decide(message, now, strict=self.strict))]
         for decision, ruling in pairs:
             self._record(decision, ruling, channel)
+        await self._steps_first()
         if len(pairs) == 1:
             return pairs[0][1].answer
         refusals = [ruling.answer.refusal for _, ruling in pairs if ruling.answer.refusal is not None]
@@ -155,6 +152,15 @@ class Desk:
         if not effects:
             return DecisionEffect(refusal="; ".join(refusals))
         return DecisionEffect(effect="; ".join([*effects, *(f"refused: {refusal}" for refusal in refusals)]))
+
+    async def _steps_first(self) -> None:
+        """Let what a decision unblocks begin before the decision is shown and written down.
+
+        A child that is being started wakes this workflow once more, and the rest can wait for that.
+        """
+        for _ in range(WAITS):
+            await workflow.wait_condition(lambda: True)
+        await workflow.wait_condition(lambda: not self._life.beginning)
 
     async def _request_of(self, decision: Decision) -> None:
         try:

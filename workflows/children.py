@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
-from temporalio.exceptions import FailureError, is_cancelled_exception
+from temporalio.exceptions import FailureError
 from temporalio.workflow import ChildWorkflowHandle
 
 from ledger.vocabulary import Brief
@@ -12,16 +14,35 @@ from workflows.contracts import Control, SprintSpec, TaskSpec
 from workflows.controls import AutonomyChange
 from workflows.lifecycle import Lifecycle
 
+Child = TypeVar("Child", bound=ChildWorkflowHandle[Any, Any])
+Result = TypeVar("Result")
+
+
+async def begin(life: Lifecycle, start: Coroutine[Any, Any, Child]) -> Child:
+    """Start a child, and let others know as long as that is under way."""
+    life.beginning += 1
+    try:
+        return await start
+    finally:
+        life.beginning -= 1
+
+
+async def ended(child: ChildWorkflowHandle[Any, Result]) -> Result:
+    """What it reports, for work that goes on beside it."""
+    return await child
+
 
 async def adopt(life: Lifecycle, name: str, child: ChildWorkflowHandle[Any, Any], spec: SprintSpec | TaskSpec) -> None:
     """Take a child in. What changed since its spec was written never reached it, for it was no child yet."""
     life.children[name] = child
     for signal, message in _news(life, spec):
         try:
-            await child.signal(signal, message)
-        except FailureError as error:
-            if is_cancelled_exception(error):
-                raise
+            # Shielded: the SDK holds a cancellation back until the signal has arrived, and drops it then.
+            await asyncio.shield(child.signal(signal, message))
+        except asyncio.CancelledError:
+            child.cancel()  # whoever awaits it now hears of it in order
+            return
+        except FailureError:
             return  # it has ended already
 
 

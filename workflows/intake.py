@@ -21,9 +21,6 @@ from workflows.edits import Edit, EditBase, words
 from workflows.lifecycle import ENDED, Lifecycle
 from workflows.summoning import Summoning
 
-UPDATES_RECORDED = "updates-are-recorded"
-"""Before, an update stood in the ledger with the next thing that was written."""
-
 
 class Intake(Lifecycle):
     """Base of the three workflows: takes messages, applies them or refuses them on the record."""
@@ -102,8 +99,7 @@ class Intake(Lifecycle):
             self.refuse(name, refusal.reason, refusal.sender)
             answer = DecisionEffect(refusal=refusal.reason)
         self.refresh()
-        if workflow.patched(UPDATES_RECORDED):
-            await self._put_down(name)
+        await self._put_down(name)
         return answer
 
     @workflow.query(name="status")

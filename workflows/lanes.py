@@ -14,7 +14,7 @@ from ledger.vocabulary import ApprovalKind, ArtifactRef, TaskState, sprint_branc
 from workflows import messages, options, team
 from workflows.agent_task import AgentTask
 from workflows.assigning import Assigning
-from workflows.children import adopt
+from workflows.children import adopt, begin
 from workflows.contracts import SprintSpec, TaskReport, TaskSpec
 from workflows.crew import cause_of
 from workflows.descriptions import task_details
@@ -98,7 +98,7 @@ class Lanes:
             if task.id in self._stopped:
                 return unworked(task, spec.sprint, *self._stopped[task.id])
             spec = spec.model_copy(update={"feedback": (*spec.feedback, *self._list.take_kept(task.id))})
-            child = await workflow.start_child_workflow(
+            start = workflow.start_child_workflow(
                 AgentTask.run,
                 args=[spec],
                 id=task_workflow_id(spec.project, spec.sprint, task.id),
@@ -106,6 +106,7 @@ class Lanes:
                 static_details=task_details(spec),
                 **options.CHILD,
             )
+            child = await begin(self._life, start)
             self._life.desk.began(f"task {task.id}")
             await adopt(self._life, task.id, child, spec)
             if task.id in self._stopped:

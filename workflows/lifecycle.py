@@ -62,6 +62,8 @@ class Lifecycle:
         self.recorder = Recorder()
         self.tally = Tally()
         self.children: dict[str, ChildWorkflowHandle[Any, Any]] = {}
+        self.beginning = 0
+        """Children whose start is under way."""
         self.happened: list[str] = []
         self.refused: list[RefusalView] = []
         self.notices: list[str] = []

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 
-from temporalio import workflow
-
 from activities.contracts import OpenBudget, RecordActivities
 from agents.runs import AgentOutcome, AgentRun, PendingCall, ToolRuling
 from ledger.chain import decimal_text
@@ -14,9 +12,6 @@ from ledger.vocabulary import Answer, ApprovalKind, Json, dollars, project_scope
 from workflows import options
 from workflows.approval_models import Decision
 from workflows.lifecycle import Lifecycle
-
-QUESTION_KIND = "questions-are-a-kind"
-"""Before, an agent's question was asked as an escalation."""
 
 
 class People:
@@ -38,9 +33,8 @@ class People:
         question = outcome.question or outcome.summary
         if not self._life.asks(ApprovalKind.QUESTION):
             return None
-        kind = ApprovalKind.QUESTION if workflow.patched(QUESTION_KIND) else ApprovalKind.ESCALATION
         decision = await self._life.ask(
-            kind,
+            ApprovalKind.QUESTION,
             {"agent": run.agent, "thread": outcome.thread, "question": question},
             text=f"{run.agent} asks: {question}",
             on_approve="the agent goes on with your comment as the answer",

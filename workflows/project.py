@@ -21,7 +21,7 @@ from ledger.vocabulary import (
 )
 from workflows import briefs, carrying, checkpoints, messages, opening, options, team
 from workflows.checkpoints import OF_MERGES
-from workflows.children import adopt
+from workflows.children import adopt, begin, ended
 from workflows.closing import close
 from workflows.confirming import NO_GATES, Confirming
 from workflows.contracts import (
@@ -219,19 +219,14 @@ class Project(Intake):
         await self._plan_on(report, report.planned or sprint.tasks, wishes)
 
     async def _sprint(self, spec: SprintSpec) -> SprintReport:
+        self.check()
+        # First it begins and then it is told: whoever has approved the plan waits for this.
+        child = await begin(self, self._begin_sprint(spec))
         self.enter(Phase.SPRINTS, f"sprint {spec.sprint}: {spec.sprint_goal}")
-        if workflow.patched("sprints-start-at-once"):
-            # Before, it waited until the record said so, and with it whoever had just approved its plan.
-            self.check()
-            child, _ = await together(self._begin_sprint(spec), self.recorder.flush())
-        else:
-            await self.recorder.flush()
-            self.check()
-            child = await self._begin_sprint(spec)
         self.desk.began(f"sprint {spec.sprint}")
         await adopt(self, "sprint", child, spec)
         try:
-            report = await child
+            report, _ = await together(ended(child), self.recorder.flush())
         finally:
             self.children.clear()
             self.check()

@@ -51,7 +51,7 @@ from workflows.questions import Questions
 from workflows.review import Review
 from workflows.schedule import ScheduleError
 from workflows.sprint_edits import SprintEdits
-from workflows.stopping import Stopped, to_the_end, together
+from workflows.stopping import Stopped, dropped, to_the_end, together
 from workflows.switchboard import Switchboard
 from workflows.worklist import Worklist
 
@@ -174,8 +174,8 @@ class Sprint(Intake):
                     self._settle_task(running.pop(name).result())
         finally:
             self.worklist.is_open = False
-            # What ends this loop ends its tasks; where a worker just drops it from its memory, there is no loop to wait in.
-            if workflow.in_workflow():
+            # What ends this loop ends its tasks.
+            if not dropped():
                 await self._end_lanes(running)
 
     async def _end_lanes(self, running: dict[str, asyncio.Task[TaskReport]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Coroutine
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -26,6 +27,11 @@ class Stopped(Exception):
     def abandoned(self) -> bool:
         """Whether a person ended it because it should not go on."""
         return self.reason not in (CANCELLED, TIMEOUT)
+
+
+def dropped() -> bool:
+    """Whether the work ends only because a worker takes the workflow from its memory: nothing can be awaited any more."""
+    return isinstance(sys.exception(), GeneratorExit)
 
 
 async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:

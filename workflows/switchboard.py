@@ -27,6 +27,7 @@ from workflows import messages, options
 from workflows.contracts import Answered, Freed, Question, Wanted
 from workflows.inquiries import answering_run, open_question, told, wait_view
 from workflows.lifecycle import Lifecycle
+from workflows.stopping import dropped
 from workflows.supervision import UNHELPED, Settled, Supervisor
 from workflows.waits import WaitGraph
 from workflows.working import Engages
@@ -112,7 +113,8 @@ class Switchboard:
                 await self._give_up(question, attempt)
             return attempt.result() if question.id not in self._rulings else self._rulings[question.id]
         finally:
-            await _stop(attempt)
+            if not dropped():
+                await _stop(attempt)
 
     async def _decided(self, question: Question, attempt: asyncio.Task[Settled]) -> bool:
         """Wait for the answer or a ruling; False where the asker has waited for as long as it may."""

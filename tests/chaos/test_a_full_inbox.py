@@ -21,8 +21,6 @@ pytestmark = [
     pytest.mark.chaos,
     pytest.mark.timeout(1200),
     pytest.mark.asyncio(loop_scope="module"),
-    # A thousand sprints are at work when the workers go at the end.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
 PROJECTS = int(os.environ.get("SYNDIC_TEST_PROJECTS", "1000"))

@@ -28,11 +28,7 @@ from workers.inbox import inbox
 from workflows.answering import Waiting
 from workflows.visibility import AWAITING, MEMO, PROJECT
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    # Workers that are out of breath drop workflows from their memory in the middle; another task of theirs goes on.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Command = Callable[..., Awaitable[Result]]
 TEMPORAL = str(Path(sys.executable).with_name("temporal"))
