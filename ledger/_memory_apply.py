@@ -296,6 +296,8 @@ def _attach(state: State, item: Receipt, now: datetime) -> None:
         state.append(entry, now)
     mail = Mail(state)
     for message in item.outbox:
+        if message.id in item.acknowledged:
+            mail.put_read(message, now)
         # An answer that was paid for is never refused for the sake of a message.
         (mail.park if item.kind is StepKind.MODEL else mail.put)(message, now)
     for name in item.acknowledged:

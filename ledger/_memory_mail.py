@@ -79,6 +79,11 @@ class Mail:
         self.state.outbox.set()
         return kept
 
+    def put_read(self, message: NewMessage, now: datetime) -> None:
+        """A message that a step writes and reads at once: nobody waits for it, so nothing is delivered."""
+        if message.target not in STREAMS and message.id not in self.state.messages:
+            self._insert(message, now).delivered_at = now
+
     def park(self, message: NewMessage, now: datetime) -> KeptMessage:
         """For senders that cannot be told; what is refused becomes a dead letter."""
         refusal = self.refuses(message)

@@ -264,6 +264,7 @@ def run(tmp_path: Path, redis: Redis) -> Run:
         )  # fmt: skip
         outcome = await run_agent(request, deps, stopping=asyncio.Event(), beat=lambda *_: None, holder="h")
         await journal.aclose()
+        await deps.feed.settle()
         return outcome, store
 
     return play

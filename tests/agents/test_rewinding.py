@@ -84,6 +84,7 @@ async def bench(tmp_path: Path, provider: Server, redis: Redis, database: Databa
     )  # fmt: skip
     yield Stand(deps, store, provider, git, base, project)
     await deps.journal.aclose()
+    await deps.feed.settle()
     await gateway.close()
     await store.close()
 

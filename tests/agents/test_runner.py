@@ -142,6 +142,7 @@ async def bench(tmp_path: Path, source: Path, server: Server, redis: Redis) -> A
     )  # fmt: skip
     yield Bench(deps, store, server, git, base)
     await deps.journal.aclose()
+    await deps.feed.settle()
     await gateway.close()
 
 

@@ -48,6 +48,7 @@ async def run_offline(tmp_path: Path, redis: Redis, goal: str) -> tuple[AgentOut
     )  # fmt: skip
     outcome = await run_agent(request, deps, stopping=asyncio.Event(), beat=lambda *_: None, holder="h")
     await journal.aclose()
+    await deps.feed.settle()
     await gateway.close()
     return outcome, store
 

@@ -88,6 +88,7 @@ async def bench(tmp_path: Path, source: Path, server: Server, redis: Redis, cloc
     )  # fmt: skip
     yield Bench(deps, store, server, GitStore(layout.repository("p")), base)
     await deps.journal.aclose()
+    await deps.feed.settle()
     await gateway.close()
 
 

@@ -91,6 +91,21 @@ async def test_the_end_of_a_stream_is_known_once_all_is_delivered_and_something_
     assert await ends() == []
 
 
+async def test_what_a_step_writes_and_reads_at_once_is_delivered_to_nobody(
+    store: Store, project: str, ada: str, lease: Lease
+) -> None:
+    own, other = message(f"{project}-own", project=project), message(f"{project}-other", project=project)
+    await store.apply([receipt(lease, 3, kind=StepKind.INPUT, outbox=(own, other), acknowledged=(own.id,))])
+    assert [kept.id for kept in await waiting(store, project)] == [other.id]
+    assert [kept.id for kept in await store.inbox(project, ada)] == [other.id]
+    [kept, _] = await store.conversation(project)
+    assert (kept.id, kept.state, kept.read_by_step, kept.number) == (
+        own.id, MessageState.READ, f"{lease.thread}#3.0", None
+    )  # fmt: skip
+    assert kept.delivered_at == kept.at
+    assert await store.redeliver(project, ada) == 0
+
+
 async def test_a_message_that_is_no_json_is_an_error(store: Store, project: str) -> None:
     with pytest.raises(LedgerError):
         await store.post([message(f"{project}-1", project=project, bad={1, 2})])
