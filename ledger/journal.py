@@ -1,7 +1,7 @@
 """Group commit: one writer a process takes whatever its runs have waiting and applies it in one call.
 
-While a batch is on its way the next one gathers, so that load makes batches larger instead of queues longer; a run that
-is alone waits for nobody.
+While a batch is on its way the next one gathers, so that load makes batches larger instead of queues longer. Where many
+runs write, a batch also waits for a moment; a run that is alone waits for nobody.
 """
 
 from __future__ import annotations
@@ -13,6 +13,11 @@ from collections.abc import Sequence
 
 from ledger.errors import LedgerError
 from ledger.store import Item, ItemResult, Store
+
+FEW = 4
+"""Submissions of a batch after which the next is not held back: there is nothing to be saved."""
+GATHER_S = 0.02
+"""From one batch of many to the next: fewer and larger ones cost less, and with many runs under way none of them is waited for."""
 
 _Waiting = tuple[Sequence[Item], "asyncio.Future[list[ItemResult]]"]
 
@@ -30,6 +35,7 @@ class GroupCommit:
         self._waiting: deque[_Waiting] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._closed = False
+        self._next_at = 0.0
 
     async def submit(self, item: Item) -> ItemResult:
         """Write one item; returns its answer once it is committed.
@@ -71,10 +77,19 @@ class GroupCommit:
             batch.append(self._waiting.popleft())
         return batch
 
+    async def _gathered(self) -> None:
+        """Until the next batch is due."""
+        loop = asyncio.get_running_loop()
+        if (pause := self._next_at - loop.time()) > 0 and not self._closed:
+            await asyncio.sleep(pause)
+        self._next_at = loop.time() + GATHER_S if len(self._waiting) > FEW else 0.0
+
     async def _drain(self) -> None:
         while self._waiting:
-            batch = self._take()
+            batch: list[_Waiting] = []
             try:
+                await self._gathered()
+                batch = self._take()
                 answers = await self._store.apply([item for items, _ in batch for item in items], brief=True)
             except BaseException as error:
                 self._fail(batch, error)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from ledger.errors import LedgerError, StoreUnreachableError
-from ledger.journal import GroupCommit
+from ledger.journal import FEW, GroupCommit
 from ledger.memory import MemoryStore
 from ledger.store import Item, ItemResult, ItemStatus, Lease, Receipt
 from ledger.vocabulary import StepKind
@@ -130,3 +130,47 @@ async def test_closing_writes_what_waits_and_takes_no_more(store: GatedStore, le
     with pytest.raises(LedgerError, match="closed"):
         await journal.submit(receipt(lease, 9, kind=StepKind.TOOL))
     await asyncio.gather(*waiters)
+
+
+@pytest.fixture
+def gather_s(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Long enough that a busy machine does not decide the test."""
+    monkeypatch.setattr("ledger.journal.GATHER_S", 0.5)
+    return 0.5
+
+
+async def test_after_a_batch_of_many_the_next_one_gathers_for_a_moment(
+    store: GatedStore, lease: Lease, gather_s: float
+) -> None:
+    store.gate.set()
+    journal = GroupCommit(store)
+    many = range(FEW + 1)
+    await asyncio.gather(*(journal.submit(receipt(lease, n, kind=StepKind.TOOL)) for n in many))
+    one = asyncio.create_task(journal.submit(receipt(lease, 10, kind=StepKind.TOOL)))
+    await asyncio.sleep(gather_s / 50)
+    assert not one.done()
+    await asyncio.gather(one, journal.submit(receipt(lease, 11, kind=StepKind.TOOL)))
+    assert store.batches == [[*many], [10, 11]]
+
+
+async def test_a_writer_that_is_stopped_while_a_batch_gathers_leaves_nobody_waiting(
+    store: GatedStore, lease: Lease, gather_s: float
+) -> None:
+    store.gate.set()
+    journal = GroupCommit(store)
+    await asyncio.gather(*(journal.submit(receipt(lease, n, kind=StepKind.TOOL)) for n in range(FEW + 1)))
+    waiter = asyncio.create_task(journal.submit(receipt(lease, 10, kind=StepKind.TOOL)))
+    await asyncio.sleep(gather_s / 50)
+    [writer] = [task for task in asyncio.all_tasks() if task.get_name() == "group-commit"]
+    writer.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+
+
+async def test_few_wait_for_nobody(store: GatedStore, lease: Lease, gather_s: float) -> None:
+    store.gate.set()
+    journal = GroupCommit(store)
+    begun = asyncio.get_running_loop().time()
+    for n in range(10):
+        await journal.submit(receipt(lease, n, kind=StepKind.TOOL))
+    assert asyncio.get_running_loop().time() - begun < gather_s
