@@ -59,7 +59,7 @@ from ledger.store import (
 )
 from ledger.vocabulary import Standing, scope_path
 
-GATHERED = ("inbox", "steps", "recall", "budget_path", "publish_card", "release_lease")
+GATHERED = ("inbox", "steps", "recall", "open_budget", "budget_path", "publish_card", "release_lease")
 """What every run asks, and most ask at the same moments."""
 
 __all__ = ["PostgresStore", "check_schema", "create_pool", "grant_worker", "migrate"]
@@ -173,7 +173,7 @@ class PostgresStore(PostgresMessages, PostgresTeamwork, PostgresLineages):
         return [Step.model_validate(row) for row in await self._session.rows("in_doubt", {"project": project})]
 
     async def open_budget(self, scope: str, limit_usd: Decimal | None, limit_tokens: int | None = None) -> Budget:
-        [row] = await self._session.rows("open_budget", _limits(scope, limit_usd, limit_tokens))
+        [row] = await self._gathered["open_budget"].rows(**_limits(scope, limit_usd, limit_tokens))
         return Budget.model_validate(row)
 
     async def raise_budget(self, scope: str, limit_usd: Decimal | None, limit_tokens: int | None = None) -> Budget:

@@ -48,9 +48,12 @@ SELECT thread, ordinal, sub, 'model' AS kind, name, request_digest, 'in_doubt' A
   FROM syndic.in_doubt WHERE project = %(project)s ORDER BY thread, ordinal, sub, attempt;
 
 -- name: open_budget
-SELECT scope, trim_scale(limit_usd) AS limit_usd, trim_scale(reserved_usd) AS reserved_usd, trim_scale(spent_usd) AS spent_usd,
+SELECT n, scope, trim_scale(limit_usd) AS limit_usd, trim_scale(reserved_usd) AS reserved_usd, trim_scale(spent_usd) AS spent_usd,
        violated, limit_tokens, reserved_tokens, spent_tokens
-  FROM syndic.open_budget(%(scope)s, %(limit)s::numeric, %(tokens)s::bigint);
+  -- In one order, whoever asks: two who open the same ancestors wait for each other.
+  FROM (SELECT a, n FROM jsonb_array_elements(%(asked)s::jsonb) WITH ORDINALITY AS asked (a, n)
+         ORDER BY a ->> 'scope', n) AS asked,
+       syndic.open_budget(a ->> 'scope', (a ->> 'limit')::numeric, (a ->> 'tokens')::bigint);
 
 -- name: raise_budget
 SELECT scope, trim_scale(limit_usd) AS limit_usd, trim_scale(reserved_usd) AS reserved_usd, trim_scale(spent_usd) AS spent_usd,
