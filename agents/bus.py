@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections.abc import Sequence
 from datetime import timedelta
-from enum import IntEnum
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -20,6 +19,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from agents.appending import Append, Verdict, append_all, inbox_key
 from agents.envelope import envelope_of, sealed
 from agents.errors import EnvelopeError
 from ledger.chain import compact
@@ -38,54 +38,10 @@ TRIM_EVERY = 100
 """Entries between two looks at what can go: more unread ones than are kept must not cost a look each."""
 KEPT_UNREAD = 10_000
 """Entries of a project's own streams that are kept where no group reads them."""
-ATTEMPT_S = 5.0
-"""How long one append may take: a Redis that hangs must not hang the relay."""
 GATHER_S = 0.015
 """After a delivery: what many runs write within a moment goes in one turn."""
 AUDIT_EVERY_S = 2.0
 """How often streams that nothing is appended to are looked at for what Redis has lost."""
-
-APPEND = """
-local generation, number = tonumber(ARGV[1]), tonumber(ARGV[2])
-local at_generation, at_number = 0, 0
-local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
-if not info.err then
-  for i = 1, #info, 2 do
-    if info[i] == 'last-generated-id' then
-      local g, n = string.match(info[i + 1], '(%d+)-(%d+)')
-      at_generation, at_number = tonumber(g), tonumber(n)
-    end
-  end
-end
-if at_generation > generation then return {-1, at_generation} end
-if at_generation < generation then at_number = 0 end
-if number > at_number + 1 then return {-2, 0} end
-for i = 3, #ARGV do
-  if number > at_number then
-    redis.call('XADD', KEYS[1], string.format('%.0f-%.0f', generation, number), 'envelope', ARGV[i])
-  end
-  number = number + 1
-end
-return {0, redis.call('XLEN', KEYS[1])}
-"""
-"""Appends envelopes with consecutive numbers. Answers a verdict, and the stream's length or the generation it is at."""
-
-
-class Verdict(IntEnum):
-    """What became of an append."""
-
-    DONE = 0
-    """They are there, added now or before."""
-    AHEAD = -1
-    """The stream is of a later generation."""
-    GAP = -2
-    """Entries before them are missing."""
-
-
-def inbox_key(project: str, agent: str) -> str:
-    """The stream of an inbox. The braces keep a project's streams on one node of a Redis cluster."""
-    name = {EVERYONE: "everyone", TEAM: "team"}.get(agent, f"inbox:{agent}")
-    return f"syndic:{{{project}}}:{name}"
 
 
 def dead_key(project: str) -> str:
@@ -99,7 +55,6 @@ class Relay:
     def __init__(self, store: Store, redis: Redis) -> None:
         self._store = store
         self._redis = redis
-        self._append = redis.register_script(APPEND)
         self._audited = 0.0
 
     async def run(self, stopping: asyncio.Event, every: timedelta = timedelta(milliseconds=250)) -> None:
@@ -125,9 +80,8 @@ class Relay:
         """
         delivered = 0
         while batch := await self._store.undelivered(BATCH):
-            handed = 0
-            for _, messages in groupby(sorted(batch, key=_place), key=_inbox):
-                handed += await self._hand_over(list(messages))
+            inboxes = groupby(sorted(batch, key=_place), key=_inbox)
+            handed = await self._hand_over([list(messages) for _, messages in inboxes])
             delivered += handed
             if handed == len(batch) < BATCH:
                 break
@@ -159,24 +113,43 @@ class Relay:
             return 0, 0  # there is no such stream any more
         return _numbers(info["last-generated-id"])
 
-    async def _hand_over(self, messages: Sequence[Message]) -> int:
-        """Append consecutive messages of one inbox; what cannot be read by anyone is put aside instead."""
-        first = messages[0]
+    async def _hand_over(self, inboxes: Sequence[Sequence[Message]]) -> int:
+        """Append to each inbox what is next there, in one round trip, and note in another what was appended.
+
+        Raises:
+            RedisError: A stream takes nothing; what the others took is noted before.
+        """
+        sealed_ones = [Append(messages, await self._fit(messages)) for messages in inboxes]
+        appends = [append for append in sealed_ones if append.texts]
+        answers = await append_all(self._redis, appends)
+        done = [append for append, (verdict, _) in zip(appends, answers, strict=True) if verdict == Verdict.DONE]
+        for generation in {append.first.generation for append in done}:
+            ids = [
+                message.id for append in done if append.first.generation == generation for message in append.messages
+            ]
+            await self._store.mark_delivered(ids, generation)
+        for append, (verdict, number) in zip(appends, answers, strict=True):
+            await self._follow_up(append, verdict, number)
+        return sum(len(append.messages) for append in done)
+
+    async def _fit(self, messages: Sequence[Message]) -> Sequence[str]:
+        """The envelopes; none where one of them cannot be read by anyone, and is put aside instead."""
         fit = [text for message in messages if (text := await self._sealed(message)) is not None]
-        if len(fit) < len(messages):
-            await self._renew(first.project, first.target, first.generation)  # close the gap in the numbers
-            return 0
-        key = inbox_key(first.project, first.target)
-        async with asyncio.timeout(ATTEMPT_S):
-            verdict, number = await self._append(keys=[key], args=[first.generation or 0, first.number or 0, *fit])
+        if len(fit) == len(messages):
+            return fit
+        first = messages[0]
+        await self._renew(first.project, first.target, first.generation)  # close the gap in the numbers
+        return ()
+
+    async def _follow_up(self, append: Append, verdict: int, number: Any) -> None:
+        first, last = append.first, append.messages[-1]
+        if verdict == Verdict.FAILED:
+            raise number
         if verdict != Verdict.DONE:
             above = number if verdict == Verdict.AHEAD else 0
             await self._renew(first.project, first.target, first.generation, above)
-            return 0
-        await self._store.mark_delivered([message.id for message in messages], first.generation)
-        if number > KEPT and (messages[-1].number or 0) // TRIM_EVERY != ((first.number or 0) - 1) // TRIM_EVERY:
-            await self._trim(messages[-1])
-        return len(messages)
+        elif number > KEPT and (last.number or 0) // TRIM_EVERY != ((first.number or 0) - 1) // TRIM_EVERY:
+            await self._trim(last)
 
     async def _trim(self, last: Message) -> None:
         """Drop what nobody needs any more: in an inbox what the record counts as read, whoever has acknowledged it.

@@ -10,7 +10,8 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from agents.bus import BATCH, FIELD, GROUP, inbox_key, put_aside
+from agents.appending import inbox_key
+from agents.bus import BATCH, FIELD, GROUP, put_aside
 from agents.envelope import Envelope, parse_envelope
 from agents.errors import EnvelopeError
 from agents.feed import stream_rows

@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from agents import bus
-from agents.bus import GROUP, Relay, dead_key, inbox_key
+from agents.appending import inbox_key
+from agents.bus import GROUP, Relay, dead_key
 from agents.consuming import ConsumerSeat, consume
 from agents.envelope import MAX_ENVELOPE_BYTES, Envelope, parse_envelope, sealed
 from agents.errors import AlreadyReadError, EnvelopeError, LostLeaseError
@@ -203,6 +204,37 @@ async def test_messages_for_everyone_and_for_the_team_have_streams_of_their_own(
     assert await redis.xlen("syndic:{p}:everyone") == 1
     assert await redis.xlen("syndic:{p}:team") == 1
     assert await ids(inbox_of(redis, store)) == [f"all/to/{ADA}"]
+
+
+class Counting(Record):
+    """Notes how often it was told of deliveries."""
+
+    marks = 0
+
+    async def mark_delivered(self, ids: Sequence[str], generation: int | None = None) -> None:
+        self.marks += 1
+        await super().mark_delivered(ids, generation)
+
+
+async def test_what_many_inboxes_get_at_once_is_noted_at_once(redis: Redis) -> None:
+    store = await Counting.opened("one")
+    for name in ("eve", "bob"):
+        await store.open_inbox("p", name)
+        await store.post([message(f"for-{name}", name)])
+    assert await Relay(store, redis).deliver() == 3
+    assert store.marks == 1
+    assert await store.undelivered() == []
+
+
+async def test_a_stream_that_takes_nothing_does_not_hold_up_the_others(redis: Redis) -> None:
+    store = await Record.opened("one")
+    await store.open_inbox("p", "eve")
+    await store.post([message("for-eve", "eve")])
+    await redis.set(KEY, "no stream")
+    with pytest.raises(RedisError):
+        await Relay(store, redis).deliver()
+    assert [waiting.id for waiting in await store.undelivered()] == ["one"]
+    assert await entries(redis, inbox_key("p", "eve")) == ["1-1"]
 
 
 async def test_nothing_is_marked_delivered_while_redis_is_away() -> None:

@@ -20,7 +20,7 @@ import psycopg
 import pytest
 import redis
 
-from agents.bus import inbox_key
+from agents.appending import inbox_key
 from ledger.messages import NewMessage
 from ledger.postgres import PostgresStore, create_pool
 from tests.support.bus_agent import POINTS, Life, message_of
