@@ -29,7 +29,7 @@ from workers.console import CommandError
 from workers.inbox import inbox, query
 from workflows.answering import Waiting
 from workflows.approval_models import BatchDecision
-from workflows.contracts import ApprovalsView
+from workflows.views import ApprovalsView
 
 POLL_SECONDS = 0.3
 QUIET_SECONDS = 5.0

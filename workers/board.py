@@ -26,7 +26,8 @@ from workers.console import CommandError, whoami
 from workers.inbox import inbox
 from workers.news import event_line, is_news, is_partial
 from workflows.answering import Waiting
-from workflows.contracts import ProjectReport, StatusView, TaskView
+from workflows.reports import ProjectReport
+from workflows.views import StatusView, TaskView
 
 if TYPE_CHECKING:
     from agents.feed import Feed

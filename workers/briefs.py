@@ -19,8 +19,8 @@ from agents.profiles import PROFILE_TAGS, check_team
 from ledger.vocabulary import Json
 from workers.errors import WorkersError
 from workflows.briefs import check_models, fixed_plan, gate_specs
-from workflows.contracts import ProjectSpec, TaskBrief
 from workflows.entitlement import Entitlement
+from workflows.specs import ProjectSpec, TaskBrief
 
 BRIEF_SUFFIXES = (".json", ".yaml", ".yml")
 _ID_LENGTH = 40

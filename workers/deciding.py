@@ -21,7 +21,7 @@ from workers.console import CommandError
 from workers.inbox import find, nothing_called, project_of, quoted
 from workflows.answering import Waiting
 from workflows.approval_models import ApprovalView, Decision, DecisionEffect
-from workflows.contracts import ApprovalsView
+from workflows.views import ApprovalsView
 from workflows.visibility import PROJECT
 
 if TYPE_CHECKING:

@@ -39,9 +39,11 @@ from ledger.vocabulary import (
 )
 from workers.console import CommandError
 from workflows.answering import Waiting, answer_payload
-from workflows.contracts import BoardView, ProjectReport, ProjectSpec, StatusView, TaskView
 from workflows.descriptions import project_details
 from workflows.options import WORKFLOW_QUEUE
+from workflows.reports import ProjectReport
+from workflows.specs import ProjectSpec
+from workflows.views import BoardView, StatusView, TaskView
 from workflows.visibility import PHASE, PROJECT, summary
 
 if TYPE_CHECKING:

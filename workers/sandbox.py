@@ -65,7 +65,10 @@ PASSTHROUGH: Final[dict[str, str]] = {
     "activities.hook_contracts": "as activities.contracts",
     "activities.contracts": "the converter makes these classes, workflow code compares them",
     "workflows.approval_models": "fields of query answers, and what the client sends",
-    "workflows.contracts": "the client and the worker build specs and reports of these classes",
+    "workflows.specs": "the client builds them, the converter makes them, workflow code compares them",
+    "workflows.reports": "as workflows.specs",
+    "workflows.views": "as workflows.specs",
+    "workflows.team_signals": "as workflows.specs",
     **dict.fromkeys(
         (f"workflows.{name}" for name in PURE),
         "pure logic without state of its own; executing it again for each workflow would double the time of a replay",

@@ -16,7 +16,7 @@ from workflows.approval_models import DecisionEffect
 from workflows.edits import Edit, Rewind, words
 
 if TYPE_CHECKING:
-    from workflows.contracts import FeedbackNote
+    from workflows.controls import FeedbackNote
 
 
 class Steered(Record):

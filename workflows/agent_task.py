@@ -32,7 +32,7 @@ from ledger.vocabulary import (
 from workflows import messages, options, team
 from workflows.assessing import Assessment, Assessor
 from workflows.attempts import Attempts
-from workflows.contracts import Answered, FeedbackNote, TaskReport, TaskSpec, TaskView, TeamSignal, Wanted
+from workflows.controls import FeedbackNote
 from workflows.crew import Crew, cause_of
 from workflows.edits import Edit
 from workflows.extension import Extension
@@ -42,10 +42,14 @@ from workflows.hearing import is_called, objection, said
 from workflows.intake import Intake
 from workflows.repair import Ladder, Level
 from workflows.reporting import PHASES, report_of, view_of
+from workflows.reports import TaskReport
 from workflows.solo import Solo, check_task_spec
+from workflows.specs import TaskSpec
 from workflows.starting import consent
 from workflows.steering import Steered, Steering
 from workflows.stopping import CANCELLED, Stopped, to_the_end, together
+from workflows.team_signals import Answered, TeamSignal, Wanted
+from workflows.views import TaskView
 
 HANDOVERS = 3
 """How often one task may change hands by the agents' own wish."""

@@ -10,11 +10,11 @@ from agents.runs import AgentOutcome, AgentRun
 from agents.topology import TOPOLOGIES
 from ledger.vocabulary import Answer, ApprovalKind, ArtifactRef, OutcomeKind, Phase, Record, Role, TaskKind, TaskState
 from workflows import council, messages, options, second_look, team
-from workflows.contracts import TaskSpec
 from workflows.council import Opinion
 from workflows.crew import Crew
 from workflows.lifecycle import Lifecycle
 from workflows.review import Review
+from workflows.specs import TaskSpec
 
 
 class Assessment(Record):

@@ -17,9 +17,9 @@ from ledger.events import TaskAwarded
 from ledger.teamwork import AgentFacts
 from ledger.vocabulary import OutcomeKind
 from workflows import options, team
-from workflows.contracts import SprintSpec, TaskSpec
 from workflows.crew import Crew
 from workflows.lifecycle import Lifecycle
+from workflows.specs import SprintSpec, TaskSpec
 from workflows.stopping import together
 from workflows.worklist import Worklist
 

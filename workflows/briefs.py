@@ -12,8 +12,8 @@ from agents.target import GateSpec
 from ledger.vocabulary import ApprovalKind, Record, Role, TaskKind
 from workflows import checkpoints, schedule
 from workflows.approval_policy import KindPolicy
-from workflows.contracts import GateBrief, ProjectSpec, TaskBrief
 from workflows.messages import InvalidBriefError, parse_start
+from workflows.specs import GateBrief, ProjectSpec, TaskBrief
 
 _ADDRESS = re.compile(
     r"project/([a-z0-9][a-z0-9-]{0,47})(?:/sprint/([1-9]\d{0,5})(?:/task/([a-z0-9][a-z0-9-]{0,47}))?)?"

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from activities.contracts import TargetReport
 from agents.assignments import Plan
-from workflows.contracts import Carried
 from workflows.planning import Ground
 from workflows.progress import Progress
+from workflows.specs import Carried
 
 if TYPE_CHECKING:
     from workflows.project import Project

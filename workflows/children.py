@@ -10,9 +10,9 @@ from temporalio.exceptions import FailureError
 from temporalio.workflow import ChildWorkflowHandle
 
 from ledger.vocabulary import Brief
-from workflows.contracts import Control, SprintSpec, TaskSpec
-from workflows.controls import AutonomyChange
+from workflows.controls import AutonomyChange, Control
 from workflows.lifecycle import Lifecycle
+from workflows.specs import SprintSpec, TaskSpec
 
 Child = TypeVar("Child", bound=ChildWorkflowHandle[Any, Any])
 Result = TypeVar("Result")

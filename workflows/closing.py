@@ -11,8 +11,8 @@ from activities.contracts import CloseProject, Deliver, Delivered, ProjectClosed
 from ledger.vocabulary import Mode, Phase, Standing, project_branch
 from workflows import options
 from workflows.calls import perform
-from workflows.contracts import ProjectReport, TaskReport
 from workflows.crew import cause_of
+from workflows.reports import ProjectReport, TaskReport
 
 if TYPE_CHECKING:
     from workflows.project import Project

@@ -6,9 +6,9 @@ from agents.assignments import Feedback
 from ledger.vocabulary import Answer, ApprovalKind, Json, Phase, Role
 from workflows import team
 from workflows.approval_models import Decision
-from workflows.contracts import ProjectSpec
 from workflows.lifecycle import Lifecycle
 from workflows.planning import Ended, Ground, Planning
+from workflows.specs import ProjectSpec
 
 NO_GATES = "no gate can judge a change here: accepted changes stay on their branches, nothing is merged"
 

@@ -1,4 +1,4 @@
-"""What people send to change how much they are asked, and to have work brought before a person. Pure."""
+"""What people send to steer: pauses, words, how much they are asked, work that is brought before a person. Pure."""
 
 from __future__ import annotations
 
@@ -40,3 +40,20 @@ class Escalation(Brief):
     by: str = Field(default="unknown", max_length=200)
     task: str | None = Field(default=None, max_length=200)
     """One task; otherwise everything under the workflow that gets the signal."""
+
+
+class Control(Brief):
+    """Payload of `pause`, `resume` and of `feedback` (with `text`)."""
+
+    by: str = Field(default="unknown", max_length=200)
+    reason: str = Field(default="", max_length=20_000)
+
+
+class FeedbackNote(Brief):
+    """Payload of the signal `feedback`; `task` or `agent` addresses one of them, otherwise everyone at work."""
+
+    text: str = Field(min_length=1, max_length=20_000)
+    by: str = Field(default="unknown", max_length=200)
+    task: str | None = Field(default=None, max_length=200)
+    agent: str | None = Field(default=None, min_length=1, max_length=200)
+    """A name (`grace`), a role and a name (`engineer.grace`), or an agent id."""

@@ -14,7 +14,7 @@ from agents.runs import AgentOutcome, AgentRun, TimeLimits
 from agents.topology import TOPOLOGIES, colleagues_of
 from ledger.vocabulary import ApprovalKind, OutcomeKind, Role, thread_id
 from workflows import options, team
-from workflows.contracts import FeedbackNote
+from workflows.controls import FeedbackNote
 from workflows.hearing import is_called, said
 from workflows.inquiries import question_of
 from workflows.lifecycle import Lifecycle

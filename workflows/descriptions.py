@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from agents.assignments import PlannedTask
 from ledger.vocabulary import dollars, project_workflow_id
-from workflows.contracts import ProjectSpec, SprintSpec, TaskSpec
 from workflows.details import PARAGRAPH, ROWS_SHOWN, escaped
+from workflows.specs import ProjectSpec, SprintSpec, TaskSpec
 
 LINES_SHOWN = 30
 """Lines of a goal or of instructions."""

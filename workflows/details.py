@@ -15,7 +15,7 @@ from temporalio import workflow
 from ledger.vocabulary import TASK_SUCCEEDED, Answer, TaskState, dollars
 from workflows.answering import Waiting, answering_command, broken
 from workflows.approval_models import ApprovalView
-from workflows.contracts import StatusView, TaskView, WaitView
+from workflows.views import StatusView, TaskView, WaitView
 
 ROWS_SHOWN = 40
 EVENTS_SHOWN = 10

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, model_validator
 
 from ledger.vocabulary import Brief, Role, Slug
-from workflows.contracts import TaskBrief
+from workflows.specs import TaskBrief
 
 Dependents = Literal["skip", "run"]
 Note = Annotated[str, Field(max_length=20_000)]

@@ -6,9 +6,9 @@ import asyncio
 
 from temporalio import workflow
 
-from workflows.contracts import Answered, Freed, Question, Wanted
 from workflows.inquiries import wait_view
 from workflows.lifecycle import Lifecycle
+from workflows.team_signals import Answered, Freed, Question, Wanted
 from workflows.working import Engages
 
 

@@ -9,8 +9,8 @@ from ledger.events import TaskHandedOver
 from ledger.store import NewMessage
 from ledger.vocabulary import Json, Role
 from workflows import briefs
-from workflows.contracts import TaskSpec
 from workflows.lifecycle import Lifecycle
+from workflows.specs import TaskSpec
 from workflows.supervision import Supervisor
 from workflows.working import Engages
 

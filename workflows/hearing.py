@@ -10,7 +10,7 @@ from temporalio.exceptions import FailureError
 from agents.assignments import Feedback
 from ledger.vocabulary import Role, TaskState
 from workflows import reassigning, team
-from workflows.contracts import FeedbackNote
+from workflows.controls import FeedbackNote
 
 if TYPE_CHECKING:
     from workflows.sprint import Sprint

@@ -9,7 +9,8 @@ from agents.runs import AgentOutcome, AgentRun
 from agents.situations import OpenQuestion
 from ledger.vocabulary import ArtifactRef, Json, Role
 from workflows import messages
-from workflows.contracts import Question, WaitView
+from workflows.team_signals import Question
+from workflows.views import WaitView
 from workflows.working import Engages
 
 

@@ -15,11 +15,12 @@ from ledger.events import MessageApplied
 from ledger.vocabulary import Brief, Mode, Standing
 from workflows import checkpoints, messages
 from workflows.approval_models import BatchDecision, Decision, DecisionEffect
-from workflows.contracts import ApprovalsView, BoardView, Control, FeedbackNote, StatusView, TeamSignal
-from workflows.controls import AutonomyChange, Escalation
+from workflows.controls import AutonomyChange, Control, Escalation, FeedbackNote
 from workflows.edits import Edit, EditBase, words
 from workflows.lifecycle import ENDED, Lifecycle
 from workflows.summoning import Summoning
+from workflows.team_signals import TeamSignal
+from workflows.views import ApprovalsView, BoardView, StatusView
 
 
 class Intake(Lifecycle):

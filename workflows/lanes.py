@@ -15,12 +15,13 @@ from workflows import messages, options, team
 from workflows.agent_task import AgentTask
 from workflows.assigning import Assigning
 from workflows.children import adopt, begin
-from workflows.contracts import SprintSpec, TaskReport, TaskSpec
 from workflows.crew import cause_of
 from workflows.descriptions import task_details
 from workflows.edits import EditError
 from workflows.lifecycle import Lifecycle
 from workflows.merging import Unmerged, integrate
+from workflows.reports import TaskReport
+from workflows.specs import SprintSpec, TaskSpec
 from workflows.visibility import summary
 from workflows.worklist import Worklist, unworked
 

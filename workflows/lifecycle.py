@@ -21,11 +21,11 @@ from workflows.approval_models import Decision
 from workflows.approvals import ApprovalBook
 from workflows.asking import Desk
 from workflows.calls import perform
-from workflows.contracts import RefusalView, StatusView, TaskView, WaitView
 from workflows.entitlement import Entitlement, Rules
 from workflows.recorder import Recorder
 from workflows.stopping import CANCELLED, TIMEOUT, Stopped, alarm
 from workflows.tally import Tally
+from workflows.views import RefusalView, StatusView, TaskView, WaitView
 from workflows.visibility import Visibility, summary
 
 EVENTS_KEPT = 20
@@ -273,9 +273,16 @@ class Lifecycle:
         self.desk.close(f"the end: {phase.value}")
         self.paused = False
         self.enter(phase, detail)
+        await self.come_to_rest()
+
+    async def come_to_rest(self) -> None:
+        """Wait until every message is dealt with and everything is written down, also what came while that was done."""
         await self.recorder.flush()
-        await workflow.wait_condition(workflow.all_handlers_finished)
-        await self.recorder.flush()
+        while True:
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            await self.recorder.flush()
+            if workflow.all_handlers_finished():
+                return
 
     async def tell_children(self, signal: str, message: Brief) -> None:
         """Pass a signal on to the children at work; one that has just ended needs it no more."""

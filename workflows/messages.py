@@ -17,10 +17,10 @@ from temporalio.exceptions import ApplicationError
 
 from ledger.vocabulary import Brief, Json, Record
 from workflows.approval_models import BatchDecision, Decision
-from workflows.contracts import Answered, Control, FeedbackNote, Freed, Question, TeamSignal, Wanted
-from workflows.controls import AutonomyChange, Escalation
+from workflows.controls import AutonomyChange, Control, Escalation, FeedbackNote
 from workflows.edits import EDIT, EditBase
 from workflows.entitlement import Entitlement, PolicyError, Rules
+from workflows.team_signals import Answered, Freed, Question, TeamSignal, Wanted
 
 SIGNALS: dict[str, type[Brief]] = {
     "decide": Decision,

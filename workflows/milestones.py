@@ -7,11 +7,11 @@ from agents.assignments import Feedback
 from ledger.vocabulary import ApprovalKind, ArtifactRef, Phase, project_branch
 from workflows import options
 from workflows.confirming import wish_of
-from workflows.contracts import SprintReport
 from workflows.lifecycle import Lifecycle
 from workflows.merging import Unmerged, integrate
 from workflows.planning import Ended, Ground
 from workflows.progress import Progress
+from workflows.reports import SprintReport
 
 LATER = {"tokens": True, "planned": True, "tasks": {"__all__": {"tokens", "questions", "taken_out"}}}
 """Fields of reports that are no part of what a person approves: its digest must not change under a request that is open."""

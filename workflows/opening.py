@@ -12,9 +12,9 @@ from activities.team_contracts import ReadProfiles, TeamActivities
 from agents.profiles import Profile, TeamPlan, clashes
 from ledger.chain import digest
 from workflows import briefs, options
-from workflows.contracts import ProjectSpec, TaskSpec
 from workflows.crew import cause_of
 from workflows.lifecycle import Lifecycle
+from workflows.specs import ProjectSpec, TaskSpec
 
 Chains = Mapping[str, tuple[str, ...]]
 

@@ -10,13 +10,13 @@ from ledger.vocabulary import ApprovalKind, Json, Phase, Role
 from workflows import team
 from workflows.approval_models import Decision
 from workflows.confirming import NO_GATES, wish_of
-from workflows.contracts import HookBrief, ProjectSpec
 from workflows.entitlement import PERSON
 from workflows.interrupting import Interrupted, unless
 from workflows.lifecycle import Lifecycle
 from workflows.plan_edits import Draft
 from workflows.plan_hooks import PlanHooks
 from workflows.planning import Ground, Planning
+from workflows.specs import HookBrief, ProjectSpec
 from workflows.withdrawing import withdraw
 
 

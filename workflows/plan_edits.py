@@ -7,8 +7,8 @@ from agents.profiles import TeamPlan
 from ledger.chain import digest
 from ledger.vocabulary import Record
 from workflows import briefs, reassigning
-from workflows.contracts import ProjectSpec
 from workflows.edits import Add, Drop, Edit, EditError, Reassign, Skip
+from workflows.specs import ProjectSpec
 
 
 class Draft(Record):

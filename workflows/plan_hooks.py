@@ -8,9 +8,9 @@ from activities.hook_contracts import HookActivities, HookSaid, RunHook
 from ledger.events import HookRun
 from ledger.vocabulary import ArtifactRef
 from workflows import briefs, messages, options
-from workflows.contracts import HookBrief
 from workflows.lifecycle import Lifecycle
 from workflows.planning import Ground
+from workflows.specs import HookBrief
 
 
 class PlanHooks:

@@ -26,10 +26,10 @@ from ledger.vocabulary import (
     project_scope,
 )
 from workflows import briefs, messages, options, team
-from workflows.contracts import ProjectSpec
 from workflows.crew import Crew
 from workflows.lifecycle import Lifecycle
 from workflows.repair import Ladder, Level
+from workflows.specs import ProjectSpec
 from workflows.stopping import together
 
 Document = TypeVar("Document", bound=Record)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from agents.assignments import Plan, PlannedTask
 from ledger.vocabulary import TASK_SUCCEEDED, ArtifactRef, Json, Phase, TaskState
-from workflows.contracts import SprintReport, TaskReport, TaskView
 from workflows.messages import bounded
+from workflows.reports import SprintReport, TaskReport
+from workflows.views import TaskView
 
 
 class Progress:

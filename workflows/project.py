@@ -24,14 +24,7 @@ from workflows.checkpoints import OF_MERGES
 from workflows.children import adopt, begin, ended
 from workflows.closing import close
 from workflows.confirming import NO_GATES, Confirming
-from workflows.contracts import (
-    FeedbackNote,
-    ProjectReport,
-    ProjectSpec,
-    SprintReport,
-    SprintSpec,
-    TaskView,
-)
+from workflows.controls import FeedbackNote
 from workflows.crew import Crew, cause_of
 from workflows.descriptions import sprint_details
 from workflows.edits import Edit
@@ -41,9 +34,12 @@ from workflows.plan_approval import PlanApproval
 from workflows.planning import Ended, Ground, Planning
 from workflows.progress import Progress
 from workflows.project_steering import ProjectSteering
+from workflows.reports import ProjectReport, SprintReport
+from workflows.specs import ProjectSpec, SprintSpec
 from workflows.sprint import Sprint
 from workflows.sprint_specs import sprint_spec
 from workflows.stopping import CANCELLED, TIMEOUT, Stopped, to_the_end, together
+from workflows.views import TaskView
 from workflows.visibility import summary
 
 
@@ -280,8 +276,7 @@ class Project(Intake):
 
     async def _continue_as_new(self) -> NoReturn:
         """Children have ended; handlers are drained and entries written, then the history starts afresh."""
-        await workflow.wait_condition(workflow.all_handlers_finished)
-        await self.recorder.flush()
+        await self.come_to_rest()
         workflow.continue_as_new(args=[self.spec.model_copy(update={"carried": carrying.pack(self)})])
 
     @property

@@ -9,7 +9,7 @@ from temporalio.exceptions import FailureError
 from agents.assignments import Feedback
 from ledger.events import PlanEdited
 from ledger.vocabulary import Phase
-from workflows.contracts import FeedbackNote
+from workflows.controls import FeedbackNote
 from workflows.edits import Add, Edit, EditError, words
 from workflows.hearing import objection, said
 from workflows.plan_edits import Limits, edited

@@ -18,9 +18,9 @@ from ledger.events import QuestionDecided
 from ledger.teamwork import AgentFacts, BoardStatus, Question, Verdict
 from ledger.vocabulary import Json, OutcomeKind, Role, sprint_branch
 from workflows import options, team
-from workflows.contracts import SprintSpec
 from workflows.crew import Crew
 from workflows.lifecycle import Lifecycle
+from workflows.specs import SprintSpec
 
 ROUNDS = 5
 """How often a question is looked at again because votes came in meanwhile."""

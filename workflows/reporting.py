@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ledger.vocabulary import Phase, TaskState, task_branch
-from workflows.contracts import TaskReport, TaskView
+from workflows.reports import TaskReport
+from workflows.views import TaskView
 
 if TYPE_CHECKING:
     from workflows.agent_task import AgentTask

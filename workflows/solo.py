@@ -10,10 +10,11 @@ from ledger.vocabulary import Mode, Phase, TaskState
 from workflows import briefs, options
 from workflows.calls import perform
 from workflows.closing import unmerged
-from workflows.contracts import TaskReport, TaskSpec
 from workflows.lifecycle import Lifecycle
 from workflows.messages import InvalidBriefError, parse_start, unknown_fields
 from workflows.opening import chains, open_project, prepare_target
+from workflows.reports import TaskReport
+from workflows.specs import TaskSpec
 
 SOLO_BUDGET = Decimal(5)
 """USD, where the spec names none."""

@@ -32,27 +32,22 @@ from ledger.vocabulary import (
 )
 from workflows import briefs, council, messages, options, team
 from workflows.assigning import Assigning
-from workflows.contracts import (
-    FeedbackNote,
-    Freed,
-    Question,
-    SprintReport,
-    SprintSpec,
-    TaskReport,
-    TaskView,
-    TeamSignal,
-)
+from workflows.controls import FeedbackNote
 from workflows.crew import Crew, cause_of
 from workflows.edits import Edit
 from workflows.hearing import Hearing
 from workflows.intake import Intake
 from workflows.lanes import Lanes, named_after
 from workflows.questions import Questions
+from workflows.reports import SprintReport, TaskReport
 from workflows.review import Review
 from workflows.schedule import ScheduleError
+from workflows.specs import SprintSpec
 from workflows.sprint_edits import SprintEdits
 from workflows.stopping import Stopped, dropped, to_the_end, together
 from workflows.switchboard import Switchboard
+from workflows.team_signals import Freed, Question, TeamSignal
+from workflows.views import TaskView
 from workflows.worklist import Worklist
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agents.assignments import PlannedSprint
-from workflows.contracts import SprintSpec
+from workflows.specs import SprintSpec
 
 if TYPE_CHECKING:
     from workflows.project import Project

@@ -5,8 +5,8 @@ from __future__ import annotations
 from agents.assignments import Feedback
 from ledger.vocabulary import Answer, ApprovalKind, Json, Phase, Record
 from workflows import messages
-from workflows.contracts import TaskSpec
 from workflows.lifecycle import Lifecycle
+from workflows.specs import TaskSpec
 
 
 class Consent(Record):

@@ -10,8 +10,7 @@ from temporalio import workflow
 from ledger.vocabulary import Answer, ApprovalKind, Json, Standing
 from workflows import messages
 from workflows.approval_models import Decision
-from workflows.contracts import Control, FeedbackNote
-from workflows.controls import Escalation
+from workflows.controls import Control, Escalation, FeedbackNote
 
 if TYPE_CHECKING:
     from workflows.intake import Intake

@@ -24,11 +24,11 @@ from ledger.events import QuestionAsked, QuestionSettled, StateTimedOut, WaitCyc
 from ledger.store import NewMessage
 from ledger.vocabulary import AgentState, OutcomeKind, task_workflow_id
 from workflows import messages, options
-from workflows.contracts import Answered, Freed, Question, Wanted
 from workflows.inquiries import answering_run, open_question, told, wait_view
 from workflows.lifecycle import Lifecycle
 from workflows.stopping import dropped
 from workflows.supervision import UNHELPED, Settled, Supervisor
+from workflows.team_signals import Answered, Freed, Question, Wanted
 from workflows.waits import WaitGraph
 from workflows.working import Engages
 

@@ -13,8 +13,8 @@ from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 
 from ledger.vocabulary import Json
 from workflows.answering import Waiting
-from workflows.contracts import StatusView, TaskView
 from workflows.details import details
+from workflows.views import StatusView, TaskView
 
 PROJECT = SearchAttributeKey.for_keyword("SyndicProject")
 PHASE = SearchAttributeKey.for_keyword("SyndicPhase")

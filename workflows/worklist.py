@@ -8,8 +8,10 @@ from agents.assignments import Feedback, PlannedTask
 from ledger.chain import digest
 from ledger.vocabulary import Phase, TaskState, task_workflow_id
 from workflows import team
-from workflows.contracts import SprintSpec, TaskReport, TaskView
+from workflows.reports import TaskReport
 from workflows.schedule import Schedule
+from workflows.specs import SprintSpec
+from workflows.views import TaskView
 
 
 class Worklist:

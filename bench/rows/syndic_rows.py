@@ -49,7 +49,8 @@ from workers.worker import HEARTBEAT_EVERY, STICKY_QUEUE_S
 from workflows import options
 from workflows.agent_task import AgentTask
 from workflows.briefs import gate_specs
-from workflows.contracts import GateBrief, TaskReport, TaskSpec
+from workflows.reports import TaskReport
+from workflows.specs import GateBrief, TaskSpec
 from workflows.team import agent_id
 
 VERSION = WorkerDeploymentVersion(deployment_name="syndic", build_id="bench")

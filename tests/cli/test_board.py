@@ -22,7 +22,8 @@ from workers.stack import Addresses
 from workflows.answering import Waiting
 from workflows.approval_models import ApprovalView, Decision
 from workflows.approvals import ApprovalBook
-from workflows.contracts import ProjectReport, StatusView, TaskView
+from workflows.reports import ProjectReport
+from workflows.views import StatusView, TaskView
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 ADDRESSES = Addresses(

@@ -14,7 +14,7 @@ from workers.briefs import (
     parse_spec,
     read_brief,
 )
-from workflows.contracts import ProjectSpec
+from workflows.specs import ProjectSpec
 
 
 def brief(**more: Json) -> dict[str, Json]:

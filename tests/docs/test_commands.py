@@ -89,7 +89,7 @@ def test_the_readme_names_no_page_that_is_missing() -> None:
 
 
 def test_every_key_of_a_brief_is_explained() -> None:
-    from workflows.contracts import ProjectSpec
+    from workflows.specs import ProjectSpec
 
     text = (ROOT / "docs" / "briefs.md").read_text(encoding="utf-8")
     assert [key for key in ProjectSpec.model_fields if key != "carried" and f"| `{key}` |" not in text] == []

@@ -19,8 +19,8 @@ from ledger.store import NewEntry
 from ledger.vocabulary import Role
 from workers.payloads import data_converter
 from workers.sandbox import PASSTHROUGH, new_workflow_runner
-from workflows.contracts import ProjectSpec
 from workflows.project import Project
+from workflows.specs import ProjectSpec
 
 
 @workflow.defn(name="WhoAmI")
@@ -32,7 +32,7 @@ class WhoAmI:
         from activities.contracts import RecordEntries
         from ledger.store import NewEntry as Inner
         from ledger.vocabulary import Role as InnerRole
-        from workflows.contracts import ProjectSpec as InnerSpec
+        from workflows.specs import ProjectSpec as InnerSpec
 
         assert RecordEntries(entries=(entry,)).entries[0] == entry
         return {

@@ -12,7 +12,7 @@ from temporalio.service import RPCError
 from ledger.vocabulary import ApprovalKind, sprint_workflow_id, task_workflow_id
 from tests.workflows.world import World
 from workflows.approval_models import ApprovalView
-from workflows.contracts import ProjectReport
+from workflows.reports import ProjectReport
 
 
 class Desk:

@@ -16,8 +16,8 @@ from tests.workflows.script import change as planned
 from tests.workflows.script import done, ended, failing, plan
 from tests.workflows.world import World
 from workflows.answering import Waiting, answering_command
-from workflows.contracts import TaskReport
 from workflows.details import details
+from workflows.reports import TaskReport
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -24,7 +24,7 @@ from tests.support.signing import PEOPLE, approvers, signed
 from tests.workflows.script import change, plan
 from tests.workflows.world import World, eventually, working
 from workflows.approval_models import ApprovalView, DecisionEffect
-from workflows.contracts import ProjectReport
+from workflows.reports import ProjectReport
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

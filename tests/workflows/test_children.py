@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from ledger.vocabulary import Autonomy, Mode
 from workflows.children import adopt, begin
-from workflows.contracts import SprintSpec
 from workflows.lifecycle import Lifecycle
+from workflows.specs import SprintSpec
 from workflows.stopping import dropped
 
 

@@ -29,8 +29,8 @@ from tests.workflows.world import World
 from workflows import visibility
 from workflows.answering import Waiting, answering_command, broken
 from workflows.approval_models import ApprovalView, Vote
-from workflows.contracts import StatusView, TaskView, WaitView
 from workflows.details import GAP, ROWS_SHOWN, details, escaped
+from workflows.views import StatusView, TaskView, WaitView
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 LIMIT = 32_000

@@ -32,11 +32,12 @@ from workers.payloads import SERVER_LIMIT, data_converter
 from workers.sandbox import new_workflow_runner
 from workflows.agent_task import AgentTask
 from workflows.approval_models import DecisionEffect
-from workflows.contracts import ApprovalsView, ProjectReport
 from workflows.hearing import KEPT_LIMIT
 from workflows.messages import SIGNALS, UPDATES
 from workflows.project import Project
+from workflows.reports import ProjectReport
 from workflows.sprint import Sprint
+from workflows.views import ApprovalsView
 
 pytestmark = [pytest.mark.chaos, pytest.mark.asyncio(loop_scope="session")]
 

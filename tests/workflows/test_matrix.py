@@ -29,7 +29,7 @@ from tests.workflows.stands import Stand, hire, stand
 from tests.workflows.test_messages import temporal
 from tests.workflows.world import World, eventually, working
 from workflows.approval_models import DecisionEffect
-from workflows.contracts import ApprovalsView
+from workflows.views import ApprovalsView
 
 pytestmark = [pytest.mark.chaos, pytest.mark.asyncio(loop_scope="session")]
 

@@ -20,9 +20,9 @@ from ledger.vocabulary import ApprovalKind, Phase, project_workflow_id
 from tests.workflows.world import World, eventually
 from workflows.answering import Waiting
 from workflows.approval_models import DecisionEffect
-from workflows.contracts import ProjectReport
 from workflows.details import GAP
 from workflows.options import WORKFLOW_QUEUE
+from workflows.reports import ProjectReport
 from workflows.visibility import INBOX_QUERY
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -22,11 +22,13 @@ from workflows import briefs, messages, team
 from workflows.answering import Waiting, answering_command
 from workflows.approval_models import Decision
 from workflows.approvals import ApprovalBook
-from workflows.contracts import GateBrief, ProjectSpec, SprintReport, StatusView, TaskReport
 from workflows.council import Opinion, accepted, objections
 from workflows.details import GAP, details
 from workflows.progress import Progress
 from workflows.recorder import PART_LIMIT, parts
+from workflows.reports import SprintReport, TaskReport
+from workflows.specs import GateBrief, ProjectSpec
+from workflows.views import StatusView
 
 # Messages.
 

@@ -14,8 +14,9 @@ from agents.runs import AgentOutcome, AgentRun
 from ledger.vocabulary import ApprovalKind, OutcomeKind, Phase, Role, TaskKind, TaskState, sprint_workflow_id
 from tests.workflows.script import change, done, ended, plan
 from tests.workflows.world import World, eventually, serving, working
-from workflows.contracts import Carried, ProjectReport
 from workflows.options import WORKFLOW_QUEUE
+from workflows.reports import ProjectReport
+from workflows.specs import Carried
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

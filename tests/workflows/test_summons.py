@@ -13,7 +13,7 @@ from agents.runs import AgentOutcome, AgentRun
 from ledger.vocabulary import ApprovalKind, OutcomeKind, Phase, TaskState, sprint_workflow_id, task_workflow_id
 from tests.workflows.script import change, ended, plan
 from tests.workflows.world import World, eventually
-from workflows.contracts import ProjectReport
+from workflows.reports import ProjectReport
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

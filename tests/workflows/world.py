@@ -24,10 +24,11 @@ from workers.payloads import data_converter
 from workers.sandbox import new_workflow_runner
 from workflows.agent_task import AgentTask
 from workflows.approval_models import ApprovalView
-from workflows.contracts import ApprovalsView, BoardView, ProjectReport, StatusView, TaskReport
 from workflows.options import AGENTS_QUEUE, TOOLS_QUEUE, WORKFLOW_QUEUE, WORKFLOW_TASKS
 from workflows.project import Project
+from workflows.reports import ProjectReport, TaskReport
 from workflows.sprint import Sprint
+from workflows.views import ApprovalsView, BoardView, StatusView
 from workflows.visibility import SEARCH_ATTRIBUTES
 
 DEADLINE_S = 30

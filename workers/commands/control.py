@@ -10,8 +10,7 @@ from ledger.vocabulary import Autonomy, Brief, Json, Mode
 from workers import operations
 from workers.console import emit, run_work, say, whoami
 from workers.session import open_session
-from workflows.contracts import Control
-from workflows.controls import AutonomyChange, Escalation
+from workflows.controls import AutonomyChange, Control, Escalation
 
 Project = Annotated[str, typer.Argument(help="Project id.", show_default=False)]
 Reason = Annotated[str, typer.Option(help="Why; it stands on the record.")]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from workers.demo.story import Story
     from workers.demo.target import Target
     from workers.session import Session
-    from workflows.contracts import ProjectReport
+    from workflows.reports import ProjectReport
 
 GOAL = "Make the tests pass and clean up the lint findings; write an analysis first"
 PROJECT = "demo"
@@ -130,7 +130,7 @@ class _Demo:
         from workers.demo.proof import prove
         from workers.demo.story import Story
         from workers.session import open_feed
-        from workflows.contracts import ProjectSpec
+        from workflows.specs import ProjectSpec
 
         spec = ProjectSpec(
             goal=GOAL,

@@ -14,7 +14,9 @@ import typer
 from ledger.vocabulary import Autonomy, Json, Mode, Phase, dollars, project_branch, project_workflow_id
 from workers.briefs import BriefError, derive_project_id, is_brief, parse_minutes, parse_spec, read_brief
 from workers.console import FAILED, USAGE, CommandError, emit, give_up, run_work, say, show
-from workflows.contracts import ProjectReport, ProjectSpec, StatusView
+from workflows.reports import ProjectReport
+from workflows.specs import ProjectSpec
+from workflows.views import StatusView
 
 if TYPE_CHECKING:
     from temporalio.client import Client

@@ -105,7 +105,7 @@ def feedback(
 
     async def work() -> Steered:
         from workers import steering
-        from workflows.contracts import FeedbackNote
+        from workflows.controls import FeedbackNote
 
         content = {"text": text, "by": whoami(), "task": task, "agent": agent}
         note = _fit(FeedbackNote.model_validate, content)

@@ -26,7 +26,7 @@ from workers.commands.provider import MODELS, exports
 from workers.console import CommandError
 from workers.demo.evidence import Evidence
 from workers.demo.proof import Claim
-from workflows.contracts import ProjectSpec
+from workflows.specs import ProjectSpec
 
 FIRST, SECOND = MODELS
 """The chain: two models of two providers, as the circuits see them."""

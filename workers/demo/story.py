@@ -24,7 +24,7 @@ from workers.inbox import inbox
 from workers.session import Session
 from workers.settings import plain_environment
 from workflows.answering import Waiting
-from workflows.contracts import ProjectReport
+from workflows.reports import ProjectReport
 
 if TYPE_CHECKING:
     from ledger.postgres import PostgresStore

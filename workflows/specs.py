@@ -1,4 +1,4 @@
-"""Specs, reports and query answers of the three workflows: one model in, one model out, additive changes only.
+"""What projects, sprints and tasks are started with: additive changes only.
 
 What a person writes (`ProjectSpec`, `TaskSpec` when a task starts alone) forbids unknown fields and is plain JSON.
 """
@@ -13,7 +13,7 @@ from pydantic import Field
 from agents.assignments import Feedback, PlannedTask
 from agents.consensus import ConsensusRule
 from agents.profiles import NamedProfile, Prompt, TeamPlan
-from agents.runs import AgentRun, TimeLimits
+from agents.runs import TimeLimits
 from agents.target import GateKind
 from agents.topology import TopologyName
 from ledger.vocabulary import (
@@ -24,16 +24,15 @@ from ledger.vocabulary import (
     Json,
     Mode,
     Money,
-    Phase,
     Record,
     Role,
     Slug,
     TaskKind,
-    TaskState,
     Tokens,
 )
-from workflows.approval_models import ApprovalView
 from workflows.approval_policy import Approver, KindPolicy
+from workflows.reports import TaskReport
+from workflows.views import RefusalView
 
 
 class GateBrief(Brief):
@@ -262,206 +261,3 @@ class TaskSpec(Brief):
     approvals: dict[ApprovalKind, KindPolicy] = {}
     """Kind of request -> its rules."""
     paused: bool = False
-
-
-class TaskReport(Record):
-    task: str
-    sprint: int
-    kind: TaskKind
-    title: str = ""
-    state: TaskState
-    summary: str
-    agent: str
-    branch: str | None = None
-    commit: str | None = None
-    merge_commit: str | None = None
-    attempts: int = 1
-    repairs: int = 0
-    documents: tuple[ArtifactRef, ...] = ()
-    """What dependents may read: the work result or report, the diff."""
-    approvals: int = 0
-    model_calls: int = 0
-    cost_usd: Decimal = Decimal(0)
-    tokens: int = 0
-    changed_paths: tuple[str, ...] = ()
-    questions: tuple[str, ...] = ()
-    """Questions of the board that its agents opened or voted on."""
-    taken_out: bool = False
-    """A person took the task out: it is not planned again."""
-
-
-class SprintReport(Record):
-    sprint: int
-    tasks: tuple[TaskReport, ...]
-    planned: tuple[PlannedTask, ...] = ()
-    """The tasks as they stood at the end, with what people changed; none in reports of earlier builds."""
-    commit: str
-    """Head of the sprint branch."""
-    passed: bool
-    """QA and council let the sprint onto the project branch."""
-    summary: str
-    documents: tuple[ArtifactRef, ...] = ()
-    approvals: int = 0
-    cost_usd: Decimal = Decimal(0)
-    model_calls: int = 0
-    tokens: int = 0
-
-
-class ProjectReport(Record):
-    """Result of `Project`; also the shape of the last line of `syndic demo`."""
-
-    project_id: str
-    state: Phase
-    summary: str
-    tasks_merged: int
-    tasks_total: int
-    tasks: tuple[TaskReport, ...]
-    approvals: int
-    repairs: int
-    model_calls: int
-    in_doubt: int = 0
-    cost_usd: Decimal
-    ledger_entries: int
-    ledger_verified: bool
-    branch: str | None
-    commit: str | None = None
-    warnings: tuple[str, ...] = ()
-    report: ArtifactRef | None = None
-    """Of a dry run: a page with every diff."""
-    report_file: str | None = None
-    """Where that page lies on the worker's machine."""
-
-
-class RefusalView(Record):
-    """A message that was not applied, and why."""
-
-    at: datetime
-    message: str
-    reason: str
-    sender: str | None = None
-    """A claim."""
-    approval: str | None = None
-    """The request that it was about, where there is one."""
-
-
-class WaitView(Record):
-    """An agent that waits for a colleague."""
-
-    asker: str
-    to: str
-    text: str
-    since: datetime
-    task: str = ""
-    """The asker's."""
-
-
-class TaskView(Record):
-    id: str
-    title: str
-    kind: TaskKind
-    state: TaskState
-    phase: Phase | None = None
-    agent: str | None = None
-    depends_on: tuple[str, ...] = ()
-    detail: str = ""
-    attempts: int = 0
-    repairs: int = 0
-    workflow_id: str | None = None
-
-
-class ApprovalsView(Record):
-    """Answer of the query `approvals`."""
-
-    open: tuple[ApprovalView, ...]
-    decided: tuple[ApprovalView, ...]
-    refused: tuple[RefusalView, ...]
-
-
-class StatusView(Record):
-    """Answer of the query `status` at every level."""
-
-    project: str
-    workflow_id: str
-    phase: Phase
-    detail: str
-    mode: Mode
-    autonomy: Autonomy
-    paused: bool
-    awaiting: tuple[ApprovalView, ...]
-    refused: int
-    sprint: int | None = None
-    tasks_done: int = 0
-    tasks_total: int = 0
-    cost_usd: Decimal = Decimal(0)
-    budget_usd: Decimal | None = None
-    tokens: int = 0
-    budget_tokens: int | None = None
-    events: tuple[str, ...] = ()
-    """The last things that happened, oldest first."""
-    notices: tuple[str, ...] = ()
-    """What people should know, such as a budget that is nearly spent."""
-    waits: tuple[WaitView, ...] = ()
-    """Who waits for whom, the longest first."""
-
-
-class BoardView(Record):
-    """Answer of the query `board`."""
-
-    sprint: int | None
-    tasks: tuple[TaskView, ...]
-
-
-class Control(Brief):
-    """Payload of `pause`, `resume` and of `feedback` (with `text`)."""
-
-    by: str = Field(default="unknown", max_length=200)
-    reason: str = Field(default="", max_length=20_000)
-
-
-class FeedbackNote(Brief):
-    """Payload of the signal `feedback`; `task` or `agent` addresses one of them, otherwise everyone at work."""
-
-    text: str = Field(min_length=1, max_length=20_000)
-    by: str = Field(default="unknown", max_length=200)
-    task: str | None = Field(default=None, max_length=200)
-    agent: str | None = Field(default=None, min_length=1, max_length=200)
-    """A name (`grace`), a role and a name (`engineer.grace`), or an agent id."""
-
-
-class TeamSignal(Brief):
-    """Base of what a sprint and its tasks tell each other."""
-
-
-class Question(TeamSignal):
-    """Payload of `ask`, from a task to its sprint: an agent rests until it is answered."""
-
-    id: str
-    to: str
-    """An agent id."""
-    text: str
-    run: AgentRun
-    """The asker's run."""
-
-
-class Wanted(TeamSignal):
-    """Payload of `wanted`, from a sprint to the task that employs an agent: say when it is free."""
-
-    question: str
-    agent: str
-
-
-class Freed(TeamSignal):
-    """Payload of `free`, from a task to its sprint: the agent is not at work there."""
-
-    question: str
-    task: str
-
-
-class Answered(TeamSignal):
-    """Payload of `answered`, from a sprint to the asker's task: the answer is in the asker's inbox."""
-
-    question: str
-
-
-Carried.model_rebuild()
-ProjectSpec.model_rebuild()
