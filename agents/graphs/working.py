@@ -1,7 +1,7 @@
 """The node `work`: think, act, and again, until a run ends, rests or has to be told something.
 
-One node and not two, because nobody keeps or shows what LangGraph would put together between them: the journal has each
-step. That was a fifth of what a run took (docs/benchmarks.md).
+One node and not two or three, because nobody keeps or shows what LangGraph would put together between them: the journal has
+each step. That was a fifth of what a run took (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, cast
 from langgraph.runtime import Runtime
 
 from agents.graphs.acting import act, after_act
+from agents.graphs.closing import after_review, review
 from agents.graphs.thinking import after_think, think
 from agents.state import RunContext, RunState
 
@@ -27,10 +28,26 @@ async def work(state: RunState, runtime: Runtime[RunContext]) -> dict[str, Any]:
             return done.changes
 
 
+async def reviewed_work(state: RunState, runtime: Runtime[RunContext]) -> dict[str, Any]:
+    """As `work`, and a result is reviewed at once: what is invalid goes back, and the work goes on."""
+    done = _Changes(state)
+    while True:
+        done.take(await work(done.state, runtime))
+        if await after_work(done.state) != "review":
+            return done.changes
+        done.take(await review(done.state, runtime))
+        if await after_review(done.state) != "work":
+            return done.changes
+
+
 async def after_work(state: RunState) -> str:
     if state["ending"] is None and state["closing"] is not None:
         return after_act(state)
     return "error" if state["ending"] is not None else "nudge"
+
+
+async def after_reviewed_work(state: RunState) -> str:
+    return await after_work(state) if state["ending"] is None else await after_review(state)
 
 
 class _Changes:
