@@ -59,6 +59,8 @@ async def open_dependencies(settings: Settings, addresses: Addresses, worker: st
         RecordingError: There is nothing to replay.
     """
     async with AsyncExitStack() as stack:
+        # First, because it waits: what the model library imports late would begin meanwhile and hold up the rest.
+        sandbox = await find_sandbox(settings.unsafe_commands)
         store = await stack.enter_async_context(open_store(addresses.database_url, settings.database_connections))
         redis = Redis.from_url(addresses.redis_url)
         stack.push_async_callback(redis.aclose)
@@ -87,7 +89,7 @@ async def open_dependencies(settings: Settings, addresses: Addresses, worker: st
                 journal=journal,
                 gateway=models,
                 feed=feed,
-                sandbox=await find_sandbox(settings.unsafe_commands),
+                sandbox=sandbox,
                 layout=Layout(settings.state_dir),
                 worker=worker,
                 clock=utc_now,

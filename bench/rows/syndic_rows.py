@@ -89,6 +89,7 @@ class SyndicRow:
                 activities=[AgentRuns(deps.agents).agent_run],
                 interceptors=[deps.unfinished],
                 workflow_runner=new_workflow_runner(),
+                build_id=VERSION.build_id,  # else it reads the code of all that is imported to make one up
                 max_heartbeat_throttle_interval=HEARTBEAT_EVERY,
                 sticky_queue_schedule_to_start_timeout=STICKY_QUEUE_S,
                 max_concurrent_activities=deps.settings.slots(options.AGENTS_QUEUE),

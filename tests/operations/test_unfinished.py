@@ -71,7 +71,7 @@ async def begun(server: WorkflowEnvironment, state: Path, heartbeat_s: float = H
         async with Worker(server.client, task_queue=identity, workflows=[Waiting]):
             handle = await server.client.start_workflow(Waiting.run, heartbeat_s, id=identity, task_queue=identity)
             story = Story(server, state, handle, process)
-            await eventually(story.attempt)
+            await eventually(lambda: any(path.stat().st_size for path in lists_of_this_boot(state)))
             yield story
     finally:
         if process.returncode is None:
