@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from collections import deque
 from collections.abc import Sequence
 
 from ledger.errors import LedgerError
-from ledger.store import Item, ItemResult, Store
+from ledger.store import Item, ItemResult, Start, Store
 
-FEW = 4
-"""Submissions of a batch after which the next is not held back: there is nothing to be saved."""
-GATHER_S = 0.02
-"""From one batch of many to the next: fewer and larger ones cost less, and with many runs under way none of them is waited for."""
+MANY = 8
+LATEST = 16
+"""Among the latest submissions, these many runs: so many are at work that none of them is waited for. A run that is alone
+submits about seven times."""
+GATHER_S = 0.025
+"""From one batch to the next where many write: fewer and larger ones cost all of them less."""
 
 _Waiting = tuple[Sequence[Item], "asyncio.Future[list[ItemResult]]"]
 
@@ -36,6 +39,8 @@ class GroupCommit:
         self._writer: asyncio.Task[None] | None = None
         self._closed = False
         self._next_at = 0.0
+        self._latest: deque[str] = deque(maxlen=LATEST)
+        """The threads of the latest submissions."""
 
     async def submit(self, item: Item) -> ItemResult:
         """Write one item; returns its answer once it is committed.
@@ -58,6 +63,7 @@ class GroupCommit:
         future: asyncio.Future[list[ItemResult]] = asyncio.get_running_loop().create_future()
         future.add_done_callback(_seen)
         self._waiting.append((items, future))
+        self._latest.append(_thread(items[0]))
         if self._writer is None or self._writer.done():
             # An empty context: the writer's spans and log fields belong to no single run.
             self._writer = asyncio.create_task(self._drain(), name="group-commit", context=contextvars.Context())
@@ -79,10 +85,10 @@ class GroupCommit:
 
     async def _gathered(self) -> None:
         """Until the next batch is due."""
-        loop = asyncio.get_running_loop()
-        if (pause := self._next_at - loop.time()) > 0 and not self._closed:
+        pause = self._next_at - time.monotonic()
+        if pause > 0 and len(set(self._latest)) >= MANY and not self._closed:
             await asyncio.sleep(pause)
-        self._next_at = loop.time() + GATHER_S if len(self._waiting) > FEW else 0.0
+        self._next_at = time.monotonic() + GATHER_S
 
     async def _drain(self) -> None:
         while self._waiting:
@@ -109,6 +115,10 @@ class GroupCommit:
                 future.set_exception(error)
         if stopped:
             self._waiting.clear()
+
+
+def _thread(item: Item) -> str:
+    return item.info.thread if isinstance(item, Start) else item.thread
 
 
 def _seen(future: asyncio.Future[list[ItemResult]]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from ledger.errors import LedgerError, StoreUnreachableError
-from ledger.journal import FEW, GroupCommit
+from ledger.journal import MANY, GroupCommit
 from ledger.memory import MemoryStore
 from ledger.store import Item, ItemResult, ItemStatus, Lease, Receipt
 from ledger.vocabulary import StepKind
@@ -139,27 +139,35 @@ def gather_s(monkeypatch: pytest.MonkeyPatch) -> float:
     return 0.5
 
 
-async def test_after_a_batch_of_many_the_next_one_gathers_for_a_moment(
-    store: GatedStore, lease: Lease, gather_s: float
-) -> None:
+@pytest.fixture
+async def leases(store: GatedStore) -> list[Lease]:
+    return [await store.acquire_lease(thread(lineage=f"l{n}"), "w", MINUTE) for n in range(MANY)]
+
+
+async def busy_journal(store: GatedStore, leases: Sequence[Lease]) -> GroupCommit:
+    """All of them have just written."""
     store.gate.set()
     journal = GroupCommit(store)
-    many = range(FEW + 1)
-    await asyncio.gather(*(journal.submit(receipt(lease, n, kind=StepKind.TOOL)) for n in many))
-    one = asyncio.create_task(journal.submit(receipt(lease, 10, kind=StepKind.TOOL)))
+    await asyncio.gather(*(journal.submit(receipt(lease, 0, kind=StepKind.TOOL)) for lease in leases))
+    return journal
+
+
+async def test_where_many_runs_write_the_next_batch_gathers_for_a_moment(
+    store: GatedStore, leases: list[Lease], gather_s: float
+) -> None:
+    journal = await busy_journal(store, leases)
+    one = asyncio.create_task(journal.submit(receipt(leases[0], 1, kind=StepKind.TOOL)))
     await asyncio.sleep(gather_s / 50)
     assert not one.done()
-    await asyncio.gather(one, journal.submit(receipt(lease, 11, kind=StepKind.TOOL)))
-    assert store.batches == [[*many], [10, 11]]
+    await asyncio.gather(one, journal.submit(receipt(leases[1], 2, kind=StepKind.TOOL)))
+    assert store.batches == [[0] * MANY, [1, 2]]
 
 
 async def test_a_writer_that_is_stopped_while_a_batch_gathers_leaves_nobody_waiting(
-    store: GatedStore, lease: Lease, gather_s: float
+    store: GatedStore, leases: list[Lease], gather_s: float
 ) -> None:
-    store.gate.set()
-    journal = GroupCommit(store)
-    await asyncio.gather(*(journal.submit(receipt(lease, n, kind=StepKind.TOOL)) for n in range(FEW + 1)))
-    waiter = asyncio.create_task(journal.submit(receipt(lease, 10, kind=StepKind.TOOL)))
+    journal = await busy_journal(store, leases)
+    waiter = asyncio.create_task(journal.submit(receipt(leases[0], 1, kind=StepKind.TOOL)))
     await asyncio.sleep(gather_s / 50)
     [writer] = [task for task in asyncio.all_tasks() if task.get_name() == "group-commit"]
     writer.cancel()
@@ -167,10 +175,9 @@ async def test_a_writer_that_is_stopped_while_a_batch_gathers_leaves_nobody_wait
         await waiter
 
 
-async def test_few_wait_for_nobody(store: GatedStore, lease: Lease, gather_s: float) -> None:
-    store.gate.set()
-    journal = GroupCommit(store)
+async def test_a_few_runs_wait_for_nobody(store: GatedStore, leases: list[Lease], gather_s: float) -> None:
+    journal = await busy_journal(store, leases[: MANY - 1])
     begun = asyncio.get_running_loop().time()
-    for n in range(10):
-        await journal.submit(receipt(lease, n, kind=StepKind.TOOL))
+    for n in range(1, 10):
+        await journal.submit(receipt(leases[0], n, kind=StepKind.TOOL))
     assert asyncio.get_running_loop().time() - begun < gather_s
