@@ -14,7 +14,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from secrets import token_hex
@@ -155,9 +155,15 @@ def lists_of_this_boot(state_dir: Path) -> list[Path]:
     for path in sorted((state_dir / FOLDER).glob(f"*{SUFFIX}*")):
         if boot and path.suffix == SUFFIX and path.name.startswith(boot):
             here.append(path)
-        elif path.stat().st_mtime < time.time() - KEPT.total_seconds():
-            path.unlink(missing_ok=True)
+        else:
+            _clear(path)
     return here
+
+
+def _clear(path: Path) -> None:
+    with suppress(OSError):  # another worker may do the same
+        if path.stat().st_mtime < time.time() - KEPT.total_seconds():
+            path.unlink()
 
 
 def _parsed(content: bytes) -> list[Begun]:

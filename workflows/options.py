@@ -47,7 +47,8 @@ AGENT_RETRY = RetryPolicy(
     maximum_attempts=0,
     non_retryable_error_types=list(NOT_RETRYABLE),
 )
-"""A killed worker costs a heartbeat and this first back-off; the journal makes the second attempt free of charge."""
+"""A killed worker costs this first back-off after the next one has given its runs back, or else a heartbeat before it; the journal
+makes the second attempt free of charge."""
 
 AGENT_RUN = ActivityConfig(
     task_queue=AGENTS_QUEUE,

@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 from temporalio import activity
 from temporalio.client import PendingActivityState, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
@@ -133,6 +134,19 @@ async def test_an_attempt_that_somebody_else_makes_already_is_left_to_them(
             assert await story.attempt() == 2
             hold.set()
             assert await story.handle.result() == 2
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_token_that_the_server_does_not_know_is_named_in_the_log_and_keeps_nobody_from_starting(
+    server: WorkflowEnvironment, tmp_path: Path
+) -> None:
+    [path] = _left_behind_in(tmp_path)
+    with capture_logs() as logs:
+        assert await give_back(tmp_path, _addresses(server.client.service_client.config.target_host, tmp_path)) == 0
+    assert [(line["event"], line["workflow"]) for line in logs if line["log_level"] == "warning"] == [
+        ("activity_not_given_back", NOTE.workflow)
+    ]
+    assert not path.exists()
 
 
 async def test_a_server_that_is_away_keeps_nobody_from_starting_and_the_list_stays(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ class WorkerPart:
         """Nothing: a worker keeps no state of its own."""
 
     def clear_stale(self) -> None:
-        """Nothing: its leases run out, its worktrees are rebuilt."""
+        """Nothing: the next one gives back what it had begun, and its worktrees are rebuilt."""
 
     def command(self) -> Command:
         self._since = datetime.now(UTC)
