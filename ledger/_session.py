@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString
@@ -20,6 +21,8 @@ Pool = AsyncConnectionPool[AsyncConnection[Any]]
 Rows = list[dict[str, Any]]
 
 TRIES = 3
+KEPT_S = 600.0
+"""How long one connection is kept: then the pool may replace it, as it does with all that grow old."""
 _KEY_CONFLICT = "SY001"
 _UNDELIVERABLE = "SY002"
 _GONE = ("08", "28", "57P")
@@ -115,10 +118,14 @@ class OwnSession(Session):
     def __init__(self, pool: Pool) -> None:
         super().__init__(pool)
         self._kept: AsyncConnection[Any] | None = None
+        self._until = 0.0
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[AsyncConnection[Any]]:
-        connection, self._kept = self._kept or await self._pool.getconn(), None
+        connection, self._kept = self._kept, None
+        if connection is None:
+            connection = await self._pool.getconn()
+            self._until = time.monotonic() + KEPT_S
         try:
             yield connection
         finally:
@@ -128,8 +135,9 @@ class OwnSession(Session):
                 await self._pool.putconn(connection)
 
     def _is_fit(self, connection: AsyncConnection[Any]) -> bool:
-        idle = connection.info.transaction_status is TransactionStatus.IDLE
-        return idle and self._kept is None and self._pool.max_size > 1 and not self._pool.closed
+        if self._pool.closed or self._pool.max_size == 1 or self._kept is not None or time.monotonic() >= self._until:
+            return False
+        return connection.info.transaction_status is TransactionStatus.IDLE
 
     async def close(self) -> None:
         """Give the connection back."""
