@@ -27,6 +27,7 @@ async def close(project: Project, state: Phase, summary: str) -> ProjectReport:
     diffs = unmerged(project.progress.settled()) if project.mode is Mode.DRY_RUN else ()
     request = CloseProject(project=project.project, state=state.value, summary=summary, diffs=diffs)
     closed = await perform(WorkspaceActivities.close_project, request, options.CLOSING, f"close: {summary}")
+    await project.come_to_rest()
     return _report(project, state, summary, delivered, closed)
 
 

@@ -83,6 +83,7 @@ class Solo:
             diffs=unmerged((report,)) if self._life.mode is Mode.DRY_RUN else (),
         )
         await perform(WorkspaceActivities.close_project, closing, options.CLOSING, "close the project")
+        await self._life.come_to_rest()
 
     async def _deliver(self, branch: str) -> None:
         assert self._spec.repository is not None
