@@ -44,7 +44,7 @@ from workflows.review import Review
 from workflows.schedule import ScheduleError
 from workflows.specs import SprintSpec
 from workflows.sprint_edits import SprintEdits
-from workflows.stopping import Stopped, dropped, to_the_end, together
+from workflows.stopping import Stopped, dropped, stop, to_the_end, together
 from workflows.switchboard import Switchboard
 from workflows.team_signals import Freed, Question, TeamSignal
 from workflows.views import TaskView
@@ -129,7 +129,7 @@ class Sprint(Intake):
         return await self.edits.take(edit)
 
     def take_from_team(self, message: TeamSignal) -> str | None:
-        if isinstance(message, Question) and self.worklist.states.get(message.run.task) is TaskState.RUNNING:
+        if isinstance(message, Question) and self._employs(message.run):
             self.switchboard.employed = self.worklist.employed()
             self.switchboard.open(message)
         elif isinstance(message, Freed):
@@ -137,6 +137,9 @@ class Sprint(Intake):
         else:
             return "no task at work here says so"
         return None
+
+    def _employs(self, run: AgentRun) -> bool:
+        return run.project == self.project and self.worklist.states.get(run.task) is TaskState.RUNNING
 
     # The work.
 
@@ -175,10 +178,7 @@ class Sprint(Intake):
 
     async def _end_lanes(self, running: dict[str, asyncio.Task[TaskReport]]) -> None:
         await self.switchboard.close()
-        for lane in running.values():
-            lane.cancel()
-        if running:
-            await workflow.wait(list(running.values()))
+        await stop(*running.values())
 
     def _may_go_on(self, running: dict[str, asyncio.Task[TaskReport]]) -> bool:
         schedule = self.worklist.schedule

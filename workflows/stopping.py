@@ -40,14 +40,20 @@ async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
     try:
         await workflow.wait(running)
     except asyncio.CancelledError:
+        await stop(*running)
+        raise
+    return [task.result() for task in running]
+
+
+async def stop(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel and wait. How they end is looked at here: that what was cancelled has failed is no news."""
+    if running := [task for task in tasks if not task.done()]:
         for task in running:
             task.cancel()
         await workflow.wait(running)
-        for task in running:
-            if not task.cancelled():
-                task.exception()  # looked at: that what was cancelled has failed is no news
-        raise
-    return [task.result() for task in running]
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:

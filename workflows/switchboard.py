@@ -26,7 +26,7 @@ from ledger.vocabulary import AgentState, OutcomeKind, task_workflow_id
 from workflows import messages, options
 from workflows.inquiries import answering_run, open_question, told, wait_view
 from workflows.lifecycle import Lifecycle
-from workflows.stopping import dropped
+from workflows.stopping import dropped, stop
 from workflows.supervision import UNHELPED, Settled, Supervisor
 from workflows.team_signals import Answered, Freed, Question, Wanted
 from workflows.waits import WaitGraph
@@ -75,11 +75,7 @@ class Switchboard:
 
     async def close(self) -> None:
         """End what nobody waits for any more."""
-        beside = list(self._beside)
-        for task in beside:
-            task.cancel()
-        if beside:
-            await workflow.wait(beside)
+        await stop(*self._beside)
 
     async def serve(self, question: Question) -> None:
         run = question.run
@@ -114,7 +110,7 @@ class Switchboard:
             return attempt.result() if question.id not in self._rulings else self._rulings[question.id]
         finally:
             if not dropped():
-                await _stop(attempt)
+                await stop(attempt)
 
     async def _decided(self, question: Question, attempt: asyncio.Task[Settled]) -> bool:
         """Wait for the answer or a ruling; False where the asker has waited for as long as it may."""
@@ -145,7 +141,7 @@ class Switchboard:
         )  # fmt: skip
         self._life.note(event, f"{question.run.agent} has waited {limit} s for {question.to}")
         self._breaking.add(question.id)
-        await _stop(attempt)
+        await stop(attempt)
         late = (open_question(question).model_copy(update={"waited_s": limit}),)
         situation = Situation(trouble=Trouble.TIMEOUT, questions=late, others=self._waits.others(late))
         self._rulings |= await self.supervisor.rule(situation, question.run)
@@ -248,12 +244,6 @@ class Switchboard:
         task = asyncio.create_task(work)
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
-
-
-async def _stop(attempt: asyncio.Task[Settled]) -> None:
-    if not attempt.done():
-        attempt.cancel()
-        await workflow.wait([attempt])
 
 
 async def _signal(life: Lifecycle, sprint: int, task: str, name: str, message: Wanted | Answered) -> bool:

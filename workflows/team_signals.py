@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pydantic import field_validator
+
 from agents.runs import AgentRun
-from ledger.vocabulary import Brief
+from ledger.vocabulary import Brief, Role
 
 
 class TeamSignal(Brief):
@@ -19,6 +21,15 @@ class Question(TeamSignal):
     text: str
     run: AgentRun
     """The asker's run."""
+
+    @field_validator("to")
+    @classmethod
+    def _names_an_agent(cls, agent: str) -> str:
+        _, _, named = agent.partition(".")
+        role, _, name = named.partition(".")
+        if role not in set(Role) or not name:
+            raise ValueError("is no agent: <project>.<role>.<name>")
+        return agent
 
 
 class Wanted(TeamSignal):

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
-from temporalio.api.enums.v1 import EventType
+from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.client import WorkflowFailureError, WorkflowHistory, WorkflowUpdateFailedError
 from temporalio.common import RawValue
 from temporalio.service import RPCError
@@ -56,6 +56,10 @@ GONE = ("already completed", "not found", "aborted by closing workflow")
 """How the server says that a workflow has ended meanwhile."""
 
 SEQUENCES = st.fixed_dictionaries({phase: st.lists(strays(), min_size=12, max_size=20) for phase in PHASES})
+
+
+OVERTAKEN = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND
+"""An end that a message overtakes is put off by the server: it gives the workflow that message first."""
 
 
 class Meeting:
@@ -236,6 +240,7 @@ async def fuzz(world: World, sequences: dict[str, list[Stray]]) -> None:
         for history in histories
         for event in history.events
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
+        and event.workflow_task_failed_event_attributes.cause != OVERTAKEN
     ]
     assert failed == []
     await replay(histories)

@@ -60,6 +60,19 @@ def test_pause_and_resume_need_no_argument() -> None:
     assert not isinstance(messages.parse_signal("pause", []), messages.Refusal)
 
 
+@pytest.mark.parametrize(("to", "refused"), [("shop.architect.ada", False), ("architect.ada", True), ("nobody", True)])
+def test_a_question_to_whom_no_agent_id_names_is_refused(to: str, refused: bool) -> None:
+    run = {
+        "project": "shop", "sprint": 1, "task": "one", "lineage": "engineer-1.1", "role": "engineer",
+        "agent": "shop.engineer.grace", "work": "change", "goal": "g", "instructions": "i", "chain": ["m"],
+        "budget_scope": "shop/s1/one",
+    }  # fmt: skip
+    content = json.dumps({"id": "q", "to": to, "text": "where?", "run": run}).encode()
+    message = messages.parse_signal("ask", [RawValue(Payload(metadata={"encoding": b"json/plain"}, data=content))])
+    assert isinstance(message, messages.Refusal) is refused, message
+    assert not refused or "is no agent: <project>.<role>.<name>" in message.reason
+
+
 def test_deeply_nested_json_is_refused() -> None:
     payload = Payload(metadata={"encoding": b"json/plain"}, data=b"[" * 100_000)
     assert isinstance(messages.parse_signal("decide", [RawValue(payload)]), messages.Refusal)
