@@ -171,7 +171,7 @@ def status(crowd: Crowd, connection: psycopg.Connection[Any]) -> str:
 @pytest.mark.parametrize(
     "scale",
     [
-        pytest.param(SMALL, id="small"),
+        pytest.param(SMALL, id="small", marks=pytest.mark.chaos),
         pytest.param(FULL, id="full", marks=[pytest.mark.chaos, pytest.mark.timeout(1_200)]),
     ],
 )

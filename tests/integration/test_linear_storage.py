@@ -17,6 +17,8 @@ from agents.rehearsal.script import Bill, Rule, Said, Saying
 from agents.rehearsal.wire import Asked
 from tests.support.running import Running, make_repository, running
 
+pytestmark = pytest.mark.chaos
+
 MODEL = "openai/gpt-4o-mini"
 OUTPUT_LINES, LINE = 50, "x" * 99 + "\n"
 """A call of `read_file` gives 50 lines of 100 bytes: 5 KB."""

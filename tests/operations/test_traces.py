@@ -15,6 +15,8 @@ from tests.support.collector import Collector, SeenSpan, collecting
 from tests.support.provider import serving
 from tests.support.running import BUGGY, Running, eventually, make_repository, running
 
+pytestmark = pytest.mark.chaos
+
 MODEL = "openai/gpt-4o-mini"
 PROJECT = "traced"
 
