@@ -39,6 +39,7 @@ def few(tmp_path: Path) -> Iterator[Crowd]:
         yield found
 
 
+@pytest.mark.chaos
 def test_one_kill_and_one_freeze_cost_what_is_listed_in_doubt_and_nothing_else(few: Crowd) -> None:
     few.provider.strike_at(3, _freeze(few))
     few.start(6)

@@ -71,6 +71,7 @@ def test_the_demo_shows_everything_and_leaves_nothing(temporary: Path) -> None:
     assert processes_in(temporary) == []
 
 
+@pytest.mark.chaos
 def test_ctrl_c_in_the_middle_leaves_nothing(temporary: Path) -> None:
     process = start(temporary)
     assert process.stdout is not None

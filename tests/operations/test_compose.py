@@ -378,6 +378,7 @@ def test_the_rollout_makes_the_build_current_with_three_task_queues(
     assert {queue["name"] for queue in version["taskQueuesInfos"]} == set(QUEUES), version
 
 
+@pytest.mark.chaos
 def test_a_project_runs_to_its_end_on_three_separate_workers(host: Host, report: dict[str, Any]) -> None:
     assert report["state"] == "done", report
     assert report["tasks_merged"] == 1
@@ -389,5 +390,6 @@ def test_a_project_runs_to_its_end_on_three_separate_workers(host: Host, report:
     assert "run_finished" not in host.log("worker-tools")
 
 
+@pytest.mark.chaos
 def test_the_services_end_in_order_when_they_are_told(host: Host, report: object) -> None:
     assert set(host.stop().values()) == {0}

@@ -30,6 +30,8 @@ from tests.support.vault import TOKEN, FakeVault
 from tests.support.vault import serving as vault_serving
 from workers.stack.ports import choose
 
+pytestmark = pytest.mark.chaos
+
 MODEL = "openai/gpt-4o-mini"
 KEYS = ("sk-first-0123456789abcdef", "sk-second-0123456789abcdef", "sk-third-0123456789abcdef")
 SECRETS = (*KEYS, TOKEN)

@@ -398,6 +398,7 @@ async def test_a_long_history_goes_on_in_a_new_run_between_two_sprints() -> None
         assert report.model_calls == 7
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("cached_workflows", [0])
 async def test_everything_also_holds_when_each_task_replays_the_history(world: World) -> None:
     handle = await world.start(autonomy="milestone")
