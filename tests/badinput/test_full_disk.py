@@ -106,6 +106,7 @@ def test_a_disk_that_fills_up_in_mid_run_holds_the_work_up_and_no_more(lone_stac
     assert "import os" not in git(repository, "show", "syndic/full:mod.py")
 
 
+@pytest.mark.chaos
 def test_a_branch_that_cannot_be_delivered_stays_in_the_store_with_the_line_that_fetches_it(
     lone_stack: Running, tmp_path: Path
 ) -> None:

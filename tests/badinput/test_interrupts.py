@@ -37,6 +37,7 @@ def brief_file(folder: Path, name: str, **brief: object) -> Path:
     return path
 
 
+@pytest.mark.chaos
 def test_ctrl_c_while_watching_says_that_the_project_goes_on_and_it_does(stack: Running, tmp_path: Path) -> None:
     repository = make_repository(tmp_path / "shop", TEXT)
     waits = {**REPORT, "autonomy": "milestone"}

@@ -135,6 +135,7 @@ def test_a_place_that_depends_on_who_asks_is_refused(stack: Running, tmp_path: P
     assert said in start_plainly(stack, tmp_path, project, {**REPORT, "repository": place})
 
 
+@pytest.mark.chaos
 def test_an_id_in_use_is_refused_while_it_runs_and_after_it_has_ended(stack: Running, tmp_path: Path) -> None:
     repository = make_repository(tmp_path / "shop", TEXT)
     brief = tmp_path / "brief.json"

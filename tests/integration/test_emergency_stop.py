@@ -11,7 +11,8 @@ import pytest
 from tests.support.crowd import JUDGES, Crowd, crowd
 from tests.support.running import eventually
 
-TASKS, TURNS = 3, 8
+TASKS, TURNS = 3, 24
+"""The first task may make a good many turns before the last one begins."""
 PAUSED_AT = 6
 """The call, after all have begun, during whose answer everything is paused: none is near its end."""
 LIMIT = timedelta(seconds=5)
@@ -33,6 +34,7 @@ def test_no_step_starts_after_a_pause_and_the_call_in_flight_is_journaled(busy: 
         eventually(lambda: len(_halted(busy)) == TASKS, "the standing of each project")
 
     busy.start(TASKS)
+    eventually(lambda: _begun(busy) == TASKS, "a call of each task", within_s=120)
     busy.provider.strike_at(len(busy.provider.seen) + PAUSED_AT, pause)
     eventually(busy.provider.struck.is_set, "the pause", within_s=120)
     in_force = datetime.now(UTC)
@@ -66,6 +68,10 @@ def _tell(busy: Crowd, workflow: str, signal: str) -> None:
 
 def _halted(busy: Crowd) -> list[tuple[str]]:
     return busy.audit.rows("SELECT DISTINCT project FROM syndic.ledger WHERE kind = 'standing_changed'")
+
+
+def _begun(busy: Crowd) -> int:
+    return len(busy.audit.rows("SELECT DISTINCT split_part(thread, '/', 1) FROM syndic.steps WHERE kind = 'model'"))
 
 
 def _resting(busy: Crowd) -> int:

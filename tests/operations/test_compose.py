@@ -362,11 +362,13 @@ def test_the_workers_login_owns_nothing_and_cannot_rewrite_the_record(host: Host
                 connection.execute(statement.encode())
 
 
+@pytest.mark.chaos
 def test_a_rollout_waits_until_every_queue_has_a_worker(too_early: subprocess.CompletedProcess[str]) -> None:
     assert too_early.returncode == 1
     assert too_early.stderr.startswith(f"error: not all workers of syndic:{BUILD} poll: ")
 
 
+@pytest.mark.chaos
 def test_the_rollout_makes_the_build_current_with_three_task_queues(
     host: Host, rolled_out: subprocess.CompletedProcess[str]
 ) -> None:

@@ -144,6 +144,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         yield Story(stack, provider, json.loads(done.stdout)["result"], stopped_with, was_waiting, mistakes, ended)
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_worker_that_cannot_start_says_why_in_one_line(story: Story, name: str) -> None:
     mistake, done = story.mistakes[name], story.ended[name]
@@ -167,11 +168,13 @@ def test_this_builds_own_id_is_one_that_can_be_used() -> None:
     assert deployment_version("syndic", build_id()).build_id == build_id()
 
 
+@pytest.mark.chaos
 def test_a_worker_that_is_told_to_stop_finishes_its_call_and_ends_well(story: Story) -> None:
     assert story.was_waiting
     assert story.stopped_with == 0
 
 
+@pytest.mark.chaos
 def test_another_worker_goes_on_without_an_extra_model_call(story: Story) -> None:
     assert story.report["state"] == "accepted", story.report
     [(steps,)] = story.rows("SELECT count(*) FROM syndic.steps WHERE kind = 'model' AND status = 'done'")
@@ -181,6 +184,7 @@ def test_another_worker_goes_on_without_an_extra_model_call(story: Story) -> Non
     assert story.rows("SELECT * FROM syndic.in_doubt") == []
 
 
+@pytest.mark.chaos
 def test_both_workers_took_part(story: Story) -> None:
     by_worker = story.rows("SELECT worker, count(*) FROM syndic.steps WHERE kind = 'model' GROUP BY 1")
     assert len(by_worker) == 2

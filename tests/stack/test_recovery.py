@@ -9,12 +9,15 @@ import subprocess
 from datetime import UTC, datetime
 
 import psycopg
+import pytest
 import redis
 from temporalio.client import Client
 
 from tests.stack.conftest import Shell, finish, wait_for
 from workers.stack.addresses import Addresses, PartRecord, StackRecord, write_record
 from workers.stack.processes import ProcessId, identify, is_alive
+
+pytestmark = pytest.mark.chaos
 
 
 def answers(addresses: Addresses, part: str) -> bool:
