@@ -39,7 +39,7 @@ format: $(SYNCED) ## let ruff format and repair what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-chaos: setup ## kill and corrupt real processes, at length
+chaos: setup ## the long tests: real processes killed and corrupted, whole stories
 	@$(BIN)/pytest -m chaos $(TESTS) $(ARGS)
 
 bench: setup ## measure throughput and recovery

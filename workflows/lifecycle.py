@@ -23,7 +23,7 @@ from workflows.asking import Desk
 from workflows.calls import perform
 from workflows.entitlement import Entitlement, Rules
 from workflows.recorder import Recorder
-from workflows.stopping import CANCELLED, TIMEOUT, Stopped, alarm
+from workflows.stopping import CANCELLED, TIMEOUT, Stopped, alarm, stop
 from workflows.tally import Tally
 from workflows.views import RefusalView, StatusView, TaskView, WaitView
 from workflows.visibility import Visibility, summary
@@ -254,9 +254,7 @@ class Lifecycle:
             self.stopping = CANCELLED
         if not main.done():
             self.stopping = self.stopping or TIMEOUT
-            main.cancel()
-        clock.cancel()
-        await workflow.wait([main, clock])
+        await stop(main, clock)
         if self.stopping is not None:
             raise Stopped(self.stopping)
         return main.result()
@@ -265,8 +263,7 @@ class Lifecycle:
         """End the work that is supervised as a failure with this reason, in order."""
         if self._main is not None and not self._main.done():
             self.stopping = self.stopping or reason
-            self._main.cancel()
-            await workflow.wait([self._main])
+            await stop(self._main)
 
     async def finish(self, phase: Phase, detail: str) -> None:
         """The last thing a workflow does: nobody is awaited any more, everything is written down."""
