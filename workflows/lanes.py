@@ -105,6 +105,7 @@ class Lanes:
                 id=task_workflow_id(spec.project, spec.sprint, task.id),
                 static_summary=summary(f"{task.kind.value} {task.id}: {task.title}"),
                 static_details=task_details(spec),
+                task_timeout=options.TAKEN_UP_AGAIN,
                 **options.CHILD,
             )
             child = await begin(self._life, start)

@@ -104,6 +104,10 @@ CHILD: dict[str, Any] = {
     "parent_close_policy": ParentClosePolicy.REQUEST_CANCEL,
 }
 
+TAKEN_UP_AGAIN = timedelta(seconds=4)
+"""The workflow task time-out of an agent's task: what a dead worker had taken is another's after it, and nobody can give it back
+sooner. Its history is short and soon read anew. Those of sprints and projects can be long: they keep the server's ten seconds."""
+
 ANSWER_SHARE = Decimal("0.2")
 """Of the project's limit, what one answer to a colleague may cost at most."""
 

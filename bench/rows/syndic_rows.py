@@ -104,8 +104,9 @@ class SyndicRow:
         scope = task_scope(group, 1, f"t{number}")
         await self._deps.store.open_budget(scope, None)
         outcome = await self._client.execute_workflow(
-            OneRun.run, run_of(group, number), id=f"{group}-{number}", task_queue=self._queue
-        )
+            OneRun.run, run_of(group, number), id=f"{group}-{number}", task_queue=self._queue,
+            task_timeout=options.TAKEN_UP_AGAIN,
+        )  # fmt: skip
         assert outcome.kind is OutcomeKind.FINISHED, outcome
         assert outcome.model_calls == TURNS, outcome
 
@@ -177,7 +178,7 @@ class SyndicTask(SyndicRow):
         )  # fmt: skip
         report: TaskReport = await self._client.execute_workflow(
             AgentTask.run, spec, id=task_workflow_id(group, 1, task.id), task_queue=options.WORKFLOW_QUEUE,
-            result_type=TaskReport,
+            task_timeout=options.TAKEN_UP_AGAIN, result_type=TaskReport,
         )  # fmt: skip
         assert report.state is TaskState.ACCEPTED, report
         assert report.model_calls == TURNS + JUDGES, report
