@@ -105,7 +105,8 @@ async def git(
         process = await start(
             "git", *_OPTIONS, *where, *arguments,
             cwd=work_tree or git_dir, env=git_environment(env),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
     except FileNotFoundError as error:
         if not (work_tree or git_dir).is_dir():
@@ -129,7 +130,6 @@ async def git(
 
 
 async def _collect(process: asyncio.subprocess.Process, stdin: bytes, limit: int | None) -> Output:
-    assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
     feeding = asyncio.create_task(_feed(process.stdin, stdin))
@@ -146,7 +146,9 @@ async def _collect(process: asyncio.subprocess.Process, stdin: bytes, limit: int
         complaining.cancel()
 
 
-async def _feed(pipe: asyncio.StreamWriter, data: bytes) -> None:
+async def _feed(pipe: asyncio.StreamWriter | None, data: bytes) -> None:
+    if pipe is None or pipe.is_closing():  # libuv takes nothing for a program that has ended, not even to lose it
+        return
     try:
         pipe.write(data)
         await pipe.drain()

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any, Protocol, TextIO
 
 from bench.rows.task import MODEL
@@ -37,13 +38,13 @@ class Row(Protocol):
         ...
 
 
-def serve(row: Row) -> None:
+def serve(row: Row, new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop) -> None:
     """Do groups of tasks as they are asked for on standard input, until it ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print must not mix with the answers
     code = 0
     try:
-        asyncio.new_event_loop().run_until_complete(_serve(row, answers))
+        new_event_loop().run_until_complete(_serve(row, answers))
     except BaseException:
         code = 1
         traceback.print_exc()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
+
+import uvloop
 
 from bench.rows.serving import serve
 from workers.memory import postpone_collections
@@ -18,10 +19,11 @@ def main() -> None:
 
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)  # to standard error: standard output is for answers
-    asyncio.run(prepare(settings))
+    uvloop.run(prepare(settings))
     from bench.rows.syndic_rows import SyndicRow, SyndicTask
 
-    serve(SyndicTask("task") if sys.argv[1] == "task" else SyndicRow(sys.argv[1]))
+    row = SyndicTask("task") if sys.argv[1] == "task" else SyndicRow(sys.argv[1])
+    serve(row, uvloop.new_event_loop)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
+import uvloop
 
 from workers.console import FAILED, USAGE, expected, give_up, say
 from workers.errors import WorkersError
@@ -106,7 +107,7 @@ def rollout(
 def _perform(work: Coroutine[Any, Any, None]) -> None:
     """Run an operator's command; what a person can mend ends it with one text and a code, never with a traceback."""
     try:
-        asyncio.run(work)
+        uvloop.run(work)
     except WorkersError as error:
         give_up(error, error.exit_code)
     except Exception as error:
