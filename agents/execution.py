@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.processes import start
+from agents.processes import Program, start
 
 _CHUNK = 65_536
 _WATCH_S = 0.2
@@ -67,7 +68,7 @@ async def execute(
     started = time.monotonic()
     process = await start(
         *argv, cwd=cwd, env=dict(env), pass_fds=tuple(pass_fds),
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stderr is not None
@@ -100,19 +101,17 @@ async def execute(
     )
 
 
-async def _end(process: asyncio.subprocess.Process, reading: list[asyncio.Task[None]], members: Members) -> None:
+async def _end(process: Program, reading: list[asyncio.Task[None]], members: Members) -> None:
     """Kill whatever is left of the program and take in what it had written."""
     for pid in members(process.pid):
         _kill(pid)
-    if process.returncode is None:  # once it was waited for, its number may be somebody else's
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        _kill(process.pid)
+    process.kill_session()
     await process.wait()
     _, late = await asyncio.wait(reading, timeout=2)
     for task in late:
         task.cancel()  # a process that escaped holds the pipe; its output is not waited for
     await asyncio.gather(*reading, return_exceptions=True)
+    process.close()
 
 
 async def _watch(pid: int, limits: Limits, members: Members) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from agents.disk import has_room, says_full
 from agents.errors import DiskFullError, GitError, RepositoryError
-from agents.processes import start
+from agents.processes import Program, start
 
 _OFF = (
     "core.hooksPath=/dev/null",
@@ -105,8 +106,8 @@ async def git(
         process = await start(
             "git", *_OPTIONS, *where, *arguments,
             cwd=work_tree or git_dir, env=git_environment(env),
-            stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
     except FileNotFoundError as error:
         if not (work_tree or git_dir).is_dir():
@@ -117,9 +118,7 @@ async def git(
     try:
         output = await _collect(process, stdin, limit)
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        await process.end()
     if output.code not in accept and not output.truncated:
         if says_full(output.stderr) or not has_room(work_tree or git_dir):  # git does not always say why it failed
             raise DiskFullError(f"git {arguments[0]} in {work_tree or git_dir}")
@@ -129,10 +128,10 @@ async def git(
     return output
 
 
-async def _collect(process: asyncio.subprocess.Process, stdin: bytes, limit: int | None) -> Output:
+async def _collect(process: Program, stdin: bytes, limit: int | None) -> Output:
     assert process.stdout is not None
     assert process.stderr is not None
-    feeding = asyncio.create_task(_feed(process.stdin, stdin))
+    feeding = asyncio.create_task(process.feed(stdin))
     complaining = asyncio.create_task(process.stderr.read())
     try:
         stdout, truncated = await _read(process.stdout, limit)
@@ -144,18 +143,6 @@ async def _collect(process: asyncio.subprocess.Process, stdin: bytes, limit: int
     finally:
         feeding.cancel()
         complaining.cancel()
-
-
-async def _feed(pipe: asyncio.StreamWriter | None, data: bytes) -> None:
-    if pipe is None or pipe.is_closing():  # libuv takes nothing for a program that has ended, not even to lose it
-        return
-    try:
-        pipe.write(data)
-        await pipe.drain()
-    except (BrokenPipeError, ConnectionResetError):
-        return  # it ended before it read everything; its exit code tells whether that is an error
-    finally:
-        pipe.close()
 
 
 async def _read(pipe: asyncio.StreamReader, limit: int | None) -> tuple[bytes, bool]:

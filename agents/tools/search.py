@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -57,7 +58,7 @@ async def _run(request: bytes) -> dict[str, Json] | None:
     """Only our own program is run and it only reads, so it needs no sandbox; `-I` and `-S` keep it apart."""
     process = await start(
         sys.executable, "-I", "-S", str(_PROGRAM),
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env={},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={},
     )  # fmt: skip
     try:
         async with asyncio.timeout(TIMEOUT_S):
@@ -65,9 +66,7 @@ async def _run(request: bytes) -> dict[str, Json] | None:
     except TimeoutError:
         return None
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        await process.end()
     return json.loads(output)
 
 

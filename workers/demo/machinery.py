@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agents.finishing import pause
+from agents.processes import Program
 from agents.sandbox import Refusing, find_sandbox
 from workers.client import connect
 from workers.console import CommandError
@@ -47,7 +48,7 @@ class Machinery:
     _watching: asyncio.Task[None] | None = field(init=False, default=None)
     _part: WorkerPart | None = field(init=False, default=None)
     _worker: ProcessId | None = field(init=False, default=None)
-    _process: asyncio.subprocess.Process | None = field(init=False, default=None)
+    _process: Program | None = field(init=False, default=None)
 
     @property
     def worker_pid(self) -> int:
@@ -91,7 +92,7 @@ class Machinery:
     async def kill_worker(self) -> int:
         """SIGKILL the worker; returns its process id."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
+        self._process.kill()
         await self._process.wait()
         return self._process.pid
 

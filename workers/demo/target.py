@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,9 +57,7 @@ async def git(folder: Path, *arguments: str) -> str:
     Raises:
         CommandError: It failed.
     """
-    process = await start(
-        "git", "-C", str(folder), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
+    process = await start("git", "-C", str(folder), *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, error = await process.communicate()
     if process.returncode:
         raise CommandError(f"git {arguments[0]} failed: {error.decode(errors='replace').strip()}")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from agents.processes import Program
 from workers.stack.addresses import PartRecord
 from workers.stack.errors import PartFailedError, StackError
 from workers.stack.parts import Part, Report
@@ -31,7 +32,7 @@ class Child:
         self._log = log
         self._report = report
         self._changed = changed
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Program | None = None
         self._identity: ProcessId | None = None
         self._command: Command | None = None
         self._restarts = 0

@@ -14,7 +14,7 @@ from typing import IO, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from agents.processes import start
+from agents.processes import Program, start
 
 GUARD: Final = Path(__file__).with_name("_guard.py")
 LOG_LIMIT_BYTES: Final = 10_000_000
@@ -73,7 +73,7 @@ def _start_mark(pid: int) -> str | None:
     return None if fields[0] in {"Z", "X"} else fields[19]
 
 
-async def launch(command: Command, log: Path) -> asyncio.subprocess.Process:
+async def launch(command: Command, log: Path) -> Program:
     """Start a program in a session of its own, on a leash, its output going to the log."""
     user = "-" if command.user is None else f"{command.user[0]}:{command.user[1]}"
     guard = (sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), str(int(command.death_signal)), user)
@@ -81,7 +81,7 @@ async def launch(command: Command, log: Path) -> asyncio.subprocess.Process:
         return await start(
             *guard,
             *command.argv,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env=dict(command.environment),
