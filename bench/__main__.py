@@ -9,7 +9,6 @@ next step beside a raw signal.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import statistics
@@ -84,7 +83,7 @@ def _bus(quick: bool) -> bus.Figures:
 
 def _decisions(quick: bool) -> decisions.Figures:
     _say("from a decision to the next step")
-    return asyncio.run(decisions.bench(QUICK_DECISIONS if quick else decisions.ROUNDS))
+    return decisions.measure(QUICK_DECISIONS if quick else decisions.ROUNDS)
 
 
 def _report_bus(delivery: bus.Figures, asked: Any) -> None:

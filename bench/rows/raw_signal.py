@@ -1,4 +1,4 @@
-"""The floor of a decision: a workflow that starts an activity when a signal arrives. It holds nothing else."""
+"""The floor of a decision: a workflow that takes the next step when a signal arrives. It holds nothing else."""
 
 from __future__ import annotations
 
@@ -11,12 +11,21 @@ QUEUE = "bench-signal"
 
 @activity.defn
 async def noop() -> None:
-    """What the signal lets begin."""
+    """What the signal lets begin, where that is an activity."""
+
+
+@workflow.defn
+class RawChild:
+    """What the signal lets begin, where that is a child workflow."""
+
+    @workflow.run
+    async def run(self) -> None:
+        return
 
 
 @workflow.defn
 class RawSignal:
-    """Waits for the signal `go`, then begins the next step."""
+    """Waits for the signal `go`, then begins the next step: a child workflow, as a sprint is one, or an activity."""
 
     def __init__(self) -> None:
         self._told = False
@@ -26,6 +35,9 @@ class RawSignal:
         self._told = bool(message)
 
     @workflow.run
-    async def run(self) -> None:
+    async def run(self, with_child: bool) -> None:
         await workflow.wait_condition(lambda: self._told)
-        await workflow.execute_activity(noop, start_to_close_timeout=timedelta(seconds=10))
+        if with_child:
+            await workflow.execute_child_workflow(RawChild.run)
+        else:
+            await workflow.execute_activity(noop, start_to_close_timeout=timedelta(seconds=10))
