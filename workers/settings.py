@@ -41,7 +41,7 @@ EXAMPLES = {
     "SYNDIC_VAULT_PATH": "secret/syndic/models",
     "SYNDIC_AGENT_SLOTS": "50",
     "SYNDIC_TOOL_SLOTS": "4",
-    "SYNDIC_CACHED_WORKFLOWS": "500",
+    "SYNDIC_CACHED_WORKFLOWS": "1000",
     "SYNDIC_THINKING_S": "300",
     "SYNDIC_EXECUTING_S": "600",
     "SYNDIC_BLOCKED_S": "1800",
@@ -176,7 +176,7 @@ class Settings(BaseSettings):
     """Connections to Postgres that one worker process may open."""
     tool_slots: int = Field(default=4, ge=1, le=1000)
     """Git, gate and program activities that one worker process runs side by side."""
-    cached_workflows: int = Field(default=500, ge=1, le=100_000)
+    cached_workflows: int = Field(default=1000, ge=1, le=100_000)
     """Open workflows that one worker process keeps in memory, about 1 MB each; others are rebuilt from their histories."""
     vault_path: str = "secret/syndic/models"
     vault_addr: HttpUrl | None = Field(default=None, validation_alias=AliasChoices("vault_addr", "VAULT_ADDR"))

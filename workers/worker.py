@@ -27,8 +27,9 @@ from workflows.options import WORKFLOW_TASKS
 SHUTDOWN_GRACE = timedelta(seconds=20)
 """A model call in flight may finish and be journaled; a program of the target is killed."""
 
-STICKY_QUEUE_S = timedelta(seconds=1)
-"""A dead worker's workflow tasks go to another after this long (the default is 10 s)."""
+STICKY_QUEUE_S = timedelta(seconds=5)
+"""How long a workflow task waits for the worker that has the workflow in memory (the default is 10 s). After a death others wait so
+long at most. Less would take workflows away from busy workers, to be read anew from their histories, which makes them busier."""
 
 HEARTBEAT_EVERY = timedelta(seconds=1)
 """The default holds heartbeats back to 80 % of their time-out, and a cancellation is heard with a heartbeat's answer."""

@@ -37,11 +37,13 @@ SLOTS = 50
 JUDGES = 4
 ROLES = ("analyst", "engineer", "architect", "devops", "qa")
 """A dozen of each begin tasks, so that no agent has two."""
+FEW_SLOTS = 10
+"""Of each of two workers, so that slots are what a thousand tasks wait for, and not processors."""
 PROJECTS = 50
 MANY = int(os.environ.get("SYNDIC_MANY_TASKS", "1000"))
 """Tasks over all projects; fewer where the machine is slow."""
 MEMORY_MB = 900
-"""Of one worker process at its fullest: 340 to begin with, and less than 1 for each of the 500 workflows that it keeps."""
+"""Of one worker process at its fullest: 340 to begin with, and less than 1 for each of the 550 workflows that it keeps."""
 BILL = Bill(prompt_tokens=1000, completion_tokens=50)
 ANSWERS: dict[str, dict[str, Any]] = {
     "requirements": {"summary": "read it", "requirements": ["read it"]},
@@ -158,7 +160,7 @@ async def test_a_thousand_tasks_in_flight_over_fifty_projects_all_finish_and_non
     tmp_path: Path,
 ) -> None:
     provider = Holding("judge")  # no task can end before all are there
-    with serving(provider) as url, running(tmp_path, settings(url, provider)) as stack:
+    with serving(provider) as url, running(tmp_path, settings(url, provider, FEW_SLOTS)) as stack:
         workers = [stack.start_worker(), stack.start_worker()]
         stack.make_current()
         load = Load(stack, client := await connected(stack), PROJECTS, MANY // PROJECTS)
@@ -180,8 +182,8 @@ async def test_a_thousand_tasks_in_flight_over_fifty_projects_all_finish_and_non
     assert max(peaks) < MEMORY_MB
 
 
-def settings(url: str, provider: rehearsal.Provider) -> dict[str, str]:
-    return {**exports(url, provider.rehearsal), "SYNDIC_AGENT_SLOTS": str(SLOTS)}
+def settings(url: str, provider: rehearsal.Provider, slots: int = SLOTS) -> dict[str, str]:
+    return {**exports(url, provider.rehearsal), "SYNDIC_AGENT_SLOTS": str(slots)}
 
 
 def _by_project(found: list[Slot]) -> dict[str, float]:
