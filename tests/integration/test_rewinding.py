@@ -22,7 +22,11 @@ PROJECT, TASK = "again", "notes"
 WORKFLOW = f"project/{PROJECT}/sprint/1/task/{TASK}"
 FIRST, SECOND = (f"{PROJECT}/s1/{TASK}/engineer-1.{lineage}" for lineage in (1, 2))
 NOTE = "the second page is to be about pears"
-PAGES = ("one", "two", "three")
+PAGES = ("one", "two", "three", "four", "five", "six")
+A_CALL_S = 0.5
+"""So that pages are left to write when the run hears, with its next heartbeat, that it is to stop."""
+TOLD_AT = 3
+"""The call during whose answer it is rewound."""
 REWOUND_AT = 1
 """The page that is written anew."""
 
@@ -31,7 +35,7 @@ class Writer(Counting):
     """The engineer writes a page a turn, the second about pears once it has read the note; judges approve."""
 
     def __init__(self) -> None:
-        super().__init__(turns=len(PAGES) + 1)
+        super().__init__(turns=len(PAGES) + 1, first_byte_s=A_CALL_S)
 
     def rule_for(self, asked: Asked) -> Rule:
         counted = super().rule_for(asked)
@@ -81,19 +85,20 @@ def test_a_rewound_task_keeps_what_came_before_and_pays_only_for_what_it_does_ag
             "workflow", "signal", "--workflow-id", WORKFLOW, "--name", "edit", "--input", json.dumps(edit)
         )  # fmt: skip
 
-    writer.strike_at(len(PAGES), rewind)
+    writer.strike_at(TOLD_AT, rewind)
     _start(stack, repository)
     eventually(writer.struck.is_set, "the call at which it is rewound", within_s=120)
     eventually(lambda: _has_ended(stack), "the end of the task", within_s=120)
     report = json.loads(stack.temporal("workflow", "result", "--workflow-id", WORKFLOW, "--output", "json").stdout)
     assert report["result"]["state"] == "accepted", report
 
-    # The files: those of the steps before the named one, and what the note asked for. The third page of before is gone.
+    # The files: those of the steps before the named one, and what was written after it, as the note wanted it.
     branch = f"syndic/{PROJECT}.s1.{TASK}"
     listed = subprocess.run(
         ["git", "ls-tree", "-r", "--name-only", branch], cwd=repository, capture_output=True, text=True, check=True
     )
-    assert listed.stdout.split() == ["README.md", "pages/one.txt", "pages/pears.txt", "pages/three.txt"]
+    written = [page for page in PAGES if page != PAGES[REWOUND_AT]]
+    assert listed.stdout.split() == sorted(["README.md", *(f"pages/{page}.txt" for page in (*written, "pears"))])
 
     # The journal: the old lineage as it was, the new one beginning with copies of what came before.
     columns = "ordinal, sub, kind, name, request_digest, result::text"
@@ -105,8 +110,11 @@ def test_a_rewound_task_keeps_what_came_before_and_pays_only_for_what_it_does_ag
     assert ("pages/two.txt" in before, "pages/pears.txt" in before) == (True, False)
     assert ("pages/two.txt" in after, "pages/pears.txt" in after) == (False, True)
 
-    # The money: calls up to the rewinding, then those that were done again, and judges; none twice.
-    assert len(writer.seen) == len(PAGES) + (len(PAGES) + 1 - REWOUND_AT) + JUDGES
+    # The money: calls of the run until it stopped, those that were done again, and judges; none twice.
+    models = "SELECT count(*) FROM syndic.steps WHERE thread = %s AND kind = 'model'"
+    [(made,)] = audit.rows(models, FIRST)
+    assert TOLD_AT <= made < writer.turns
+    assert len(writer.seen) == made + (writer.turns - REWOUND_AT) + JUDGES
     [(spent, reserved)] = audit.rows(
         "SELECT spent_usd, reserved_usd FROM syndic.budgets WHERE scope = %s", project_scope(PROJECT)
     )
