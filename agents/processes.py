@@ -76,7 +76,7 @@ class Program:
 
     def kill_session(self) -> None:
         """The program and what it has started, as far as that has not left its session."""
-        if self.returncode is None:  # else its number may be somebody else's by now
+        if self._popen.returncode is None:  # once it was reaped, its number may be somebody else's
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
 

@@ -39,8 +39,7 @@ class Deadly(Rehearsed):
 
 
 def _finished(stack: Running) -> bool:
-    shown = stack.temporal("workflow", "describe", "--workflow-id", f"project/{PROJECT}", "--output", "json").stdout
-    return json.loads(shown)["workflowExecutionInfo"]["status"] != "WORKFLOW_EXECUTION_STATUS_RUNNING"
+    return stack.has_ended(f"project/{PROJECT}")
 
 
 def _kill_until_done(stack: Running, provider: Deadly) -> int:

@@ -44,10 +44,7 @@ class Person:
                 if view["id"] not in self.seen:
                     self.seen.append(view["id"])
                     self._answer(workflow_id, view)
-        shown = self._stack.temporal(
-            "workflow", "describe", "--workflow-id", f"project/{self._project}", "--output", "json"
-        )
-        return json.loads(shown.stdout)["workflowExecutionInfo"]["status"] != "WORKFLOW_EXECUTION_STATUS_RUNNING"
+        return self._stack.has_ended(f"project/{self._project}")
 
     def _awaiting(self) -> list[str]:
         query = f'SyndicProject="{self._project}" AND SyndicAwaiting IS NOT NULL AND ExecutionStatus="Running"'

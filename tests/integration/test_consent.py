@@ -46,8 +46,7 @@ class Person:
 
 
 def ended(stack: Running, project: str) -> bool:
-    shown = stack.temporal("workflow", "describe", "--workflow-id", f"project/{project}", "--output", "json").stdout
-    return json.loads(shown)["workflowExecutionInfo"]["status"] != "WORKFLOW_EXECUTION_STATUS_RUNNING"
+    return stack.has_ended(f"project/{project}")
 
 
 def result(stack: Running, project: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -67,11 +68,20 @@ def stack(tmp_path_factory: pytest.TempPathFactory, writer: Writer) -> Iterator[
         yield started
 
 
-def test_a_rewound_task_keeps_what_came_before_and_pays_only_for_what_it_does_again(
-    stack: Running, writer: Writer, tmp_path: Path
-) -> None:
+@dataclass(frozen=True)
+class Story:
+    """What is left when the rewound task has ended."""
+
+    repository: Path
+    audit: Audit
+    step: int
+    """The one that was named."""
+
+
+@pytest.fixture(scope="module")
+def story(stack: Running, writer: Writer, tmp_path_factory: pytest.TempPathFactory) -> Story:
     audit = Audit(stack.addresses["owner_database_url"])
-    repository = make_repository(tmp_path / "repository", {"README.md": "pages\n"})
+    repository = make_repository(tmp_path_factory.mktemp("pages") / "repository", {"README.md": "pages\n"})
     told: list[int] = []
 
     def rewind() -> None:
@@ -80,49 +90,51 @@ def test_a_rewound_task_keeps_what_came_before_and_pays_only_for_what_it_does_ag
             FIRST, REWOUND_AT,
         )  # fmt: skip
         told.append(step)
-        edit = {"do": "rewind", "task": TASK, "step": step, "note": NOTE, "by": "kim"}
-        stack.temporal(
-            "workflow", "signal", "--workflow-id", WORKFLOW, "--name", "edit", "--input", json.dumps(edit)
-        )  # fmt: skip
+        edit = json.dumps({"do": "rewind", "task": TASK, "step": step, "note": NOTE, "by": "kim"})
+        stack.temporal("workflow", "signal", "--workflow-id", WORKFLOW, "--name", "edit", "--input", edit)
 
     writer.strike_at(TOLD_AT, rewind)
     _start(stack, repository)
     eventually(writer.struck.is_set, "the call at which it is rewound", within_s=120)
-    eventually(lambda: _has_ended(stack), "the end of the task", within_s=120)
+    eventually(lambda: stack.has_ended(WORKFLOW), "the end of the task", within_s=120)
     report = json.loads(stack.temporal("workflow", "result", "--workflow-id", WORKFLOW, "--output", "json").stdout)
     assert report["result"]["state"] == "accepted", report
+    [step] = told
+    return Story(repository, audit, step)
 
-    # The files: those of the steps before the named one, and what was written after it, as the note wanted it.
-    branch = f"syndic/{PROJECT}.s1.{TASK}"
+
+def test_files_are_those_of_the_steps_before_and_what_the_note_asked_for(story: Story) -> None:
     listed = subprocess.run(
-        ["git", "ls-tree", "-r", "--name-only", branch], cwd=repository, capture_output=True, text=True, check=True
-    )
+        ["git", "ls-tree", "-r", "--name-only", f"syndic/{PROJECT}.s1.{TASK}"],
+        cwd=story.repository, capture_output=True, text=True, check=True,
+    )  # fmt: skip
     written = [page for page in PAGES if page != PAGES[REWOUND_AT]]
     assert listed.stdout.split() == sorted(["README.md", *(f"pages/{page}.txt" for page in (*written, "pears"))])
 
-    # The journal: the old lineage as it was, the new one beginning with copies of what came before.
+
+def test_the_old_lineage_stays_and_the_new_one_begins_with_copies(story: Story) -> None:
     columns = "ordinal, sub, kind, name, request_digest, result::text"
-    [step] = told
     kept = f"SELECT {columns} FROM syndic.steps WHERE thread = %s AND ordinal < %s ORDER BY ordinal, sub"
-    assert audit.rows(kept, SECOND, step) == audit.rows(kept, FIRST, step) != []
+    assert story.audit.rows(kept, SECOND, story.step) == story.audit.rows(kept, FIRST, story.step) != []
     pages = "SELECT result::text FROM syndic.steps WHERE thread = %s AND kind = 'tool' ORDER BY ordinal, sub"
-    before, after = (" ".join(text for (text,) in audit.rows(pages, thread)) for thread in (FIRST, SECOND))
+    before, after = (" ".join(text for (text,) in story.audit.rows(pages, thread)) for thread in (FIRST, SECOND))
     assert ("pages/two.txt" in before, "pages/pears.txt" in before) == (True, False)
     assert ("pages/two.txt" in after, "pages/pears.txt" in after) == (False, True)
 
-    # The money: calls of the run until it stopped, those that were done again, and judges; none twice.
-    models = "SELECT count(*) FROM syndic.steps WHERE thread = %s AND kind = 'model'"
-    [(made,)] = audit.rows(models, FIRST)
+
+def test_only_what_is_done_again_is_paid_again(story: Story, writer: Writer) -> None:
+    [(made,)] = story.audit.rows("SELECT count(*) FROM syndic.steps WHERE thread = %s AND kind = 'model'", FIRST)
     assert TOLD_AT <= made < writer.turns
     assert len(writer.seen) == made + (writer.turns - REWOUND_AT) + JUDGES
-    [(spent, reserved)] = audit.rows(
+    [(spent, reserved)] = story.audit.rows(
         "SELECT spent_usd, reserved_usd FROM syndic.budgets WHERE scope = %s", project_scope(PROJECT)
     )
     assert (spent, reserved) == (sum(call.cost_usd for call in writer.seen), 0)
 
-    # The record: who wanted it, from where to where.
-    [(entry,)] = audit.rows("SELECT body FROM syndic.ledger WHERE project = %s AND kind = 'run_rewound'", PROJECT)
-    said = {"source": FIRST, "target": SECOND, "step": step, "task": TASK, "claimed_by": "kim"}
+
+def test_the_record_says_who_wanted_it_from_where_to_where(story: Story) -> None:
+    [(entry,)] = story.audit.rows("SELECT body FROM syndic.ledger WHERE project = %s AND kind = 'run_rewound'", PROJECT)
+    said = {"source": FIRST, "target": SECOND, "step": story.step, "task": TASK, "claimed_by": "kim"}
     assert {name: entry[name] for name in said} == said
 
 
@@ -139,8 +151,3 @@ def _start(stack: Running, repository: Path) -> None:
         "workflow", "start", "--type", "AgentTask", "--task-queue", "syndic", "--workflow-id", WORKFLOW,
         "--input", json.dumps(spec),
     )  # fmt: skip
-
-
-def _has_ended(stack: Running) -> bool:
-    shown = stack.temporal("workflow", "describe", "--workflow-id", WORKFLOW, "--output", "json").stdout
-    return json.loads(shown)["workflowExecutionInfo"]["status"] != "WORKFLOW_EXECUTION_STATUS_RUNNING"

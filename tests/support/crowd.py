@@ -138,13 +138,9 @@ class Crowd:
 
     def _report(self, workflow: str) -> dict[str, Any]:
         """Of one task, however long it may take on a busy machine."""
-        eventually(lambda: self._has_ended(workflow), f"the end of {workflow}", within_s=300)
+        eventually(lambda: self.stack.has_ended(workflow), f"the end of {workflow}", within_s=300)
         done = self.stack.temporal("workflow", "result", "--workflow-id", workflow, "--output", "json")
         return json.loads(done.stdout)["result"]
-
-    def _has_ended(self, workflow: str) -> bool:
-        shown = self.stack.temporal("workflow", "describe", "--workflow-id", workflow, "--output", "json").stdout
-        return json.loads(shown)["workflowExecutionInfo"]["status"] != "WORKFLOW_EXECUTION_STATUS_RUNNING"
 
 
 @contextmanager

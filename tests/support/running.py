@@ -79,6 +79,11 @@ class Running:
         done = self.temporal("workflow", "query", "--workflow-id", workflow_id, "--name", name, "--output", "json")
         return json.loads(done.stdout)["queryResult"][0]
 
+    def has_ended(self, workflow_id: str) -> bool:
+        """Whether a workflow is closed, in whatever way."""
+        shown = self.temporal("workflow", "describe", "--workflow-id", workflow_id, "--output", "json").stdout
+        return json.loads(shown)["workflowExecutionInfo"]["status"] != "WORKFLOW_EXECUTION_STATUS_RUNNING"
+
     def close(self) -> None:
         for worker in self.workers:
             if worker.poll() is None:  # the number of one that is gone may be somebody else's by now
