@@ -12,7 +12,7 @@ from activities.heartbeat import beating
 from activities.soft_limit import soft_limit_notices
 from agents.runner import AgentDeps, run_agent
 from agents.runs import AgentOutcome, AgentRun
-from ledger.store import Budget
+from ledger.rows import Budget
 from ledger.vocabulary import OutcomeKind
 
 

@@ -10,7 +10,8 @@ from activities.unmerged import write_report
 from agents.runner import AgentDeps
 from ledger import events
 from ledger.chain import Verification, verify
-from ledger.store import Entry, Store
+from ledger.rows import Entry
+from ledger.store import Store
 
 PAGE = 1_000
 

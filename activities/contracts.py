@@ -13,7 +13,8 @@ from temporalio import activity
 from agents.assignments import Feedback, GateState
 from agents.runs import AgentOutcome, AgentRun, TimeLimits
 from agents.target import GateSpec
-from ledger.store import NewEntry, NewMessage
+from ledger.messages import NewMessage
+from ledger.rows import NewEntry
 from ledger.vocabulary import ArtifactRef, Json, Record, Standing, TaskState
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ledger.events import Event
-from ledger.store import NewEntry
+from ledger.rows import NewEntry
 
 
 def entry(project: str, key: str, event: Event) -> NewEntry:

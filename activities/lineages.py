@@ -25,7 +25,8 @@ from agents.layout import Layout
 from agents.worktree import remove_tree
 from ledger import events
 from ledger.errors import LineageError
-from ledger.store import Step, Store
+from ledger.rows import Step
+from ledger.store import Store
 from ledger.vocabulary import StepKind, StepStatus
 
 ZERO = Decimal(0)

@@ -18,7 +18,8 @@ from activities.failures import translated
 from agents.feed import Feed
 from ledger.events import BudgetChanged, StandingChanged
 from ledger.messages import EVERYONE, TEAM
-from ledger.store import NewEntry, Store
+from ledger.rows import NewEntry
+from ledger.store import Store
 from ledger.vocabulary import ArtifactRef
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agents.feed import Feed
-from ledger.store import Budget
+from ledger.rows import Budget
 from ledger.vocabulary import SOFT_LIMIT_PERCENT, Json, dollars, is_low
 
 

@@ -37,7 +37,7 @@ from agents.runner import AgentDeps
 from agents.runs import TimeLimits
 from ledger import events
 from ledger.errors import KeyConflictError
-from ledger.store import NewEntry
+from ledger.rows import NewEntry
 from ledger.vocabulary import ArtifactRef, project_branch, project_scope
 
 LAST_ENTRIES = 100

@@ -9,7 +9,7 @@ from typing import Any
 from agents.feed import Feed
 from agents.receipts import StepKey
 from agents.runs import AgentRun
-from ledger.store import Receipt
+from ledger.items import Receipt
 from ledger.teamwork import Card
 from ledger.vocabulary import AgentState, ArtifactRef, Json, StepKind
 

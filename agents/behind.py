@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from agents.errors import AgentError
 from agents.receipts import StepKey
 from ledger.errors import LedgerError, StoreUnreachableError
-from ledger.store import Item, ItemResult, Mark, Receipt
+from ledger.items import Item, ItemResult, Mark, Receipt
 
 BEHIND_S = 0.005
 """How long a result waits for what depends on it, such as the next call to a model; then it is committed by itself."""

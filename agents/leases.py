@@ -14,7 +14,8 @@ import structlog
 from agents.errors import HaltedError, LostLeaseError, RunStoppedError
 from agents.finishing import cancelled
 from ledger.errors import LeaseLostError, LedgerError
-from ledger.store import Lease, Store, ThreadInfo
+from ledger.rows import Lease, ThreadInfo
+from ledger.store import Store
 from ledger.vocabulary import project_scope, sprint_scope, task_scope
 
 log = structlog.get_logger(__name__)

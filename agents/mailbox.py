@@ -8,7 +8,8 @@ import structlog
 from redis.exceptions import RedisError
 
 from agents.inbox import Inbox
-from ledger.store import Message, Store
+from ledger.messages import Message
+from ledger.store import Store
 
 log = structlog.get_logger(__name__)
 

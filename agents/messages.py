@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from agents.assignments import Feedback
 from ledger.messages import EVERYONE as EVERYONE
 from ledger.messages import TEAM as TEAM
-from ledger.store import Message, NewMessage
+from ledger.messages import Message, NewMessage
 from ledger.vocabulary import Json
 
 SYSTEM = "syndic"

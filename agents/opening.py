@@ -10,7 +10,9 @@ from agents.runs import AgentRun
 from agents.target import Baseline
 from agents.team import card
 from agents.wiring import Reading
-from ledger.store import Message, NewMessage, Started, Store
+from ledger.items import Started
+from ledger.messages import Message, NewMessage
+from ledger.store import Store
 from ledger.vocabulary import ArtifactRef, Record
 
 ASSIGNMENT = "assignment"

@@ -11,7 +11,9 @@ from typing import Any
 from agents.models import Bound, ModelAnswer, ModelRequest
 from ledger.chain import canonical, digest
 from ledger.events import RunDiverged, StepRecorded
-from ledger.store import Intent, Lease, NewEntry, NewMessage, Receipt, ThreadInfo
+from ledger.items import Intent, Receipt
+from ledger.messages import NewMessage
+from ledger.rows import Lease, NewEntry, ThreadInfo
 from ledger.vocabulary import Json, StepKind, StepStatus
 
 MAX_REASON = 300

@@ -43,8 +43,10 @@ from ledger.chain import canonical
 from ledger.clock import Clock, utc_now
 from ledger.errors import LeaseHeldError, LedgerError
 from ledger.events import RunFinished, RunStarted
+from ledger.items import ItemStatus, Mark, Start, Started
 from ledger.journal import GroupCommit
-from ledger.store import Budget, ItemStatus, Lease, Mark, NewEntry, Start, Started, Store, ThreadInfo
+from ledger.rows import Budget, Lease, NewEntry, ThreadInfo
+from ledger.store import Store
 from ledger.teamwork import Card
 from ledger.vocabulary import AgentState, ArtifactRef, OutcomeKind, Tier, thread_id
 

@@ -17,7 +17,7 @@ from agents.runs import AgentRun, PendingCall
 from agents.steps import Steps
 from agents.tools.base import Tool, ToolContext
 from agents.wiring import Guard
-from ledger.store import NewEntry
+from ledger.rows import NewEntry
 from ledger.vocabulary import Exceeded, Json, OutcomeKind, Record, Role
 
 

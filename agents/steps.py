@@ -32,7 +32,8 @@ from agents.receipts import RequestDigests, StepKey
 from agents.tools.base import ToolResult
 from agents.wiring import Judged, Performed, Reading, Totals, Wiring
 from ledger.chain import digest
-from ledger.store import ItemResult, ItemStatus, Mark, Receipt, Step
+from ledger.items import ItemResult, ItemStatus, Mark, Receipt
+from ledger.rows import Step
 from ledger.vocabulary import Json, StepKind, StepStatus
 
 READS = 3

@@ -10,7 +10,9 @@ from typing import Protocol
 from agents.behind import Submit
 from agents.receipts import Pen, StepKey
 from agents.tools.base import ToolResult
-from ledger.store import NewEntry, NewMessage, Receipt
+from ledger.items import Receipt
+from ledger.messages import NewMessage
+from ledger.rows import NewEntry
 from ledger.vocabulary import Json
 
 

@@ -25,9 +25,9 @@ from agents.envelope import envelope_of, sealed
 from agents.feed import stream_rows
 from agents.inbox import Inbox
 from ledger.memory import MemoryStore
-from ledger.messages import Message
+from ledger.messages import Message, NewMessage
 from ledger.postgres import PostgresStore, create_pool
-from ledger.store import Lease, NewMessage, ThreadInfo
+from ledger.rows import Lease, ThreadInfo
 from ledger.vocabulary import Record, StepKind
 from tests.support.postgres import migrated_database, running_postgres
 from tests.support.records import MINUTE, receipt

@@ -12,7 +12,8 @@ from ledger._wire import Prepared
 from ledger.chain import decimal_text
 from ledger.errors import KeyConflictError
 from ledger.events import BudgetViolated, LateAnswer
-from ledger.store import Budget, Intent, ItemResult, ItemStatus, Mark, NewEntry, Receipt, Step
+from ledger.items import Intent, ItemResult, ItemStatus, Mark, Receipt
+from ledger.rows import Budget, NewEntry, Step
 from ledger.vocabulary import Exceeded, StepKind, StepStatus
 
 

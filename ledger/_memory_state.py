@@ -13,7 +13,7 @@ from ledger.chain import canonical, decimal_text, seal
 from ledger.errors import KeyConflictError
 from ledger.events import BudgetLow
 from ledger.messages import DeadLetter, Message, NewMessage
-from ledger.store import GENESIS, Budget, Entry, Head, NewEntry, StandingRow, Step, ThreadInfo
+from ledger.rows import GENESIS, Budget, Entry, Head, NewEntry, StandingRow, Step, ThreadInfo
 from ledger.vocabulary import SOFT_LIMIT_PERCENT, Standing, StepStatus, Usage, is_low
 
 

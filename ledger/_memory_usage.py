@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from ledger._memory_state import Attempt, State
 from ledger.chain import decimal_text
-from ledger.store import CostBy, CostRow, ThreadInfo, UsageRow
+from ledger.rows import CostBy, CostRow, ThreadInfo, UsageRow
 from ledger.vocabulary import StepStatus, Usage
 
 K = TypeVar("K", str, tuple[int, str, str, str, str])

@@ -15,23 +15,9 @@ from decimal import ROUND_HALF_UP, ROUND_UP, Decimal
 from typing import Any, cast
 
 from ledger.chain import compact, entry_payload, instant_text
-from ledger.store import (
-    Budget,
-    Entry,
-    Intent,
-    Item,
-    ItemResult,
-    ItemStatus,
-    Lease,
-    Mark,
-    Message,
-    NewEntry,
-    NewMessage,
-    Receipt,
-    Start,
-    Started,
-    Step,
-)
+from ledger.items import Intent, Item, ItemResult, ItemStatus, Mark, Receipt, Start, Started
+from ledger.messages import Message, NewMessage
+from ledger.rows import Budget, Entry, Lease, NewEntry, Step
 from ledger.teamwork import Memory
 from ledger.vocabulary import Json, StepStatus
 

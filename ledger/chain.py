@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from ledger.errors import InvalidEntryError
 from ledger.events import EVENTS
-from ledger.store import GENESIS, Entry, Head, NewEntry
+from ledger.rows import GENESIS, Entry, Head, NewEntry
 from ledger.vocabulary import Json, Record
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import cast
 
 from ledger.events import ApprovalRequested, ApproversNamed, DecisionMade
+from ledger.rows import Entry
 from ledger.signatures import Claims, PublicKey, SignatureError, key_id_of, read_public_key
-from ledger.store import Entry
 from ledger.vocabulary import Answer, Json, Record
 
 

@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Sequence
 
 from ledger.errors import LedgerError
-from ledger.store import Item, ItemResult, Start, Store
+from ledger.items import Item, ItemResult, Start
+from ledger.store import Store
 
 MANY = 8
 LATEST = 16

@@ -24,25 +24,8 @@ from ledger.errors import (
     UnknownArtifactError,
     UnknownScopeError,
 )
-from ledger.store import (
-    Budget,
-    CostBy,
-    CostRow,
-    Entry,
-    Head,
-    Item,
-    ItemResult,
-    ItemStatus,
-    Lease,
-    Mark,
-    NewEntry,
-    StandingRow,
-    Start,
-    Started,
-    Step,
-    ThreadInfo,
-    UsageRow,
-)
+from ledger.items import Item, ItemResult, ItemStatus, Mark, Start, Started
+from ledger.rows import Budget, CostBy, CostRow, Entry, Head, Lease, NewEntry, StandingRow, Step, ThreadInfo, UsageRow
 from ledger.vocabulary import Standing, StepKind, StepStatus, scope_path
 
 

@@ -40,16 +40,14 @@ from ledger.errors import (
     UnknownArtifactError,
     UnknownScopeError,
 )
-from ledger.store import (
+from ledger.items import Item, ItemResult, ItemStatus
+from ledger.rows import (
     GENESIS,
     Budget,
     CostBy,
     CostRow,
     Entry,
     Head,
-    Item,
-    ItemResult,
-    ItemStatus,
     Lease,
     NewEntry,
     StandingRow,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from ledger.store import Budget, CostBy, CostRow, UsageRow
+from ledger.rows import Budget, CostBy, CostRow, UsageRow
 from ledger.vocabulary import Json, dollars
 
 BAR_LIMIT = 40

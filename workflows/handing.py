@@ -6,7 +6,7 @@ from agents.messages import MessageType
 from agents.runs import AgentOutcome, AgentRun
 from agents.situations import Situation, Trouble
 from ledger.events import TaskHandedOver
-from ledger.store import NewMessage
+from ledger.messages import NewMessage
 from ledger.vocabulary import Json, Role
 from workflows import briefs
 from workflows.lifecycle import Lifecycle

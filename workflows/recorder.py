@@ -11,7 +11,8 @@ from temporalio import workflow
 from activities.contracts import RecordActivities, RecordEntries
 from ledger.chain import digest
 from ledger.events import Event
-from ledger.store import NewEntry, NewMessage
+from ledger.messages import NewMessage
+from ledger.rows import NewEntry
 from ledger.vocabulary import Json
 from workflows import options
 from workflows.calls import perform

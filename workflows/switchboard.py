@@ -21,7 +21,7 @@ from agents.messages import SYSTEM, MessageType
 from agents.runs import AgentOutcome, AgentRun
 from agents.situations import OpenQuestion, Situation, Trouble
 from ledger.events import QuestionAsked, QuestionSettled, StateTimedOut, WaitCycleFound
-from ledger.store import NewMessage
+from ledger.messages import NewMessage
 from ledger.vocabulary import AgentState, OutcomeKind, task_workflow_id
 from workflows import messages, options
 from workflows.inquiries import answering_run, open_question, told, wait_view

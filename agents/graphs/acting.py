@@ -33,7 +33,7 @@ from agents.tools.base import Tool, ToolContext, ToolResult
 from agents.tools.endings import Ask
 from agents.tools.registry import all_tools
 from agents.wiring import Performed
-from ledger.store import NewMessage
+from ledger.messages import NewMessage
 from ledger.vocabulary import Json, Tier
 
 ENDS = ("finish", "refuse", "escalate", "hand_off", "ask")

@@ -17,7 +17,7 @@ from agents.steps import failed
 from agents.tools.base import ToolResult
 from agents.tools.endings import Ask
 from agents.wiring import Performed, Reading
-from ledger.store import Message, NewMessage
+from ledger.messages import Message, NewMessage
 from ledger.vocabulary import Json, OutcomeKind, StepKind
 
 REPLY = "reply"

@@ -22,7 +22,7 @@ from agents.state import RunContext, RunState
 from agents.tools.base import Tool
 from agents.wiring import Reading
 from ledger.chain import digest
-from ledger.store import Message
+from ledger.messages import Message
 from ledger.vocabulary import Json, StepKind
 
 INBOX = "inbox"

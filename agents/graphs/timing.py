@@ -11,7 +11,7 @@ from agents.state import RunContext
 from agents.steps import failed
 from agents.tools.base import Tool, ToolResult
 from ledger.events import StateTimedOut
-from ledger.store import NewEntry
+from ledger.rows import NewEntry
 from ledger.vocabulary import AgentState
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from agents.runs import TimeLimits
 from agents.situations import OpenQuestion, Situation, Trouble
 from agents.tools.answers import Arguments
 from agents.tools.base import Tool, ToolContext, ToolResult
-from ledger.store import NewMessage
+from ledger.messages import NewMessage
 from ledger.vocabulary import OutcomeKind, Role, Tier
 from tests.agents.scripted import Says, by_turn
 from tests.agents.test_runner import (  # noqa: F401 - fixtures

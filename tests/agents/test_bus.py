@@ -21,9 +21,10 @@ from agents.errors import AlreadyReadError, EnvelopeError, LostLeaseError
 from agents.inbox import Inbox
 from agents.messages import EVERYONE, TEAM, MessageType, message_id, step_message
 from ledger.errors import ConsumerHeldError
+from ledger.items import ItemStatus
 from ledger.memory import MemoryStore
 from ledger.messages import NewMessage
-from ledger.store import ItemStatus, Lease
+from ledger.rows import Lease
 from ledger.vocabulary import StepKind
 from tests.agents.conftest import eventually
 from tests.support.records import MINUTE, Hands, receipt, thread

@@ -14,7 +14,7 @@ from agents.assignments import Work
 from agents.feed import Feed, cards_key, feed_key, stream_rows
 from agents.runs import AgentRun
 from agents.team import card
-from ledger.store import Lease
+from ledger.rows import Lease
 from ledger.vocabulary import AgentState, ArtifactRef, Role, StepKind
 from tests.support.records import message, receipt
 

@@ -12,7 +12,7 @@ from agents.errors import HaltedError, LostLeaseError, RunStoppedError
 from agents.leases import RENEW_EVERY, TTL, HeldLease
 from ledger.errors import LeaseHeldError, StoreUnreachableError
 from ledger.memory import MemoryStore
-from ledger.store import Lease, ThreadInfo
+from ledger.rows import Lease, ThreadInfo
 from ledger.vocabulary import Standing
 from tests.agents.conftest import eventually
 

@@ -36,7 +36,7 @@ from ledger.chain import verify
 from ledger.errors import LeaseLostError
 from ledger.journal import GroupCommit
 from ledger.postgres import PostgresStore, create_pool
-from ledger.store import ThreadInfo
+from ledger.rows import ThreadInfo
 from ledger.vocabulary import OutcomeKind
 from tests.agents.conftest import eventually
 from tests.agents.scripted import Server, by_turn, scripted

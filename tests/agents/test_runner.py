@@ -33,9 +33,9 @@ from agents.runs import AgentOutcome, AgentRun
 from agents.sandbox import Unconfined
 from agents.workplace import run_branch
 from ledger.chain import verify
+from ledger.items import Intent
 from ledger.journal import GroupCommit
 from ledger.memory import MemoryStore
-from ledger.store import Intent
 from ledger.vocabulary import OutcomeKind, Role, Seat, Standing, StepKind
 from tests.agents.conftest import eventually
 from tests.agents.scripted import Says, Server, by_turn, scripted

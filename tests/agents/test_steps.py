@@ -29,9 +29,11 @@ from agents.tools.base import ToolResult
 from agents.wiring import Performed, Reading, Wiring
 from ledger.chain import digest, verify
 from ledger.errors import StoreUnreachableError
+from ledger.items import Item, ItemResult, Mark, Receipt
 from ledger.journal import GroupCommit
 from ledger.memory import MemoryStore
-from ledger.store import Item, ItemResult, Lease, Mark, NewMessage, Receipt, ThreadInfo
+from ledger.messages import NewMessage
+from ledger.rows import Lease, ThreadInfo
 from ledger.vocabulary import Exceeded, Standing, StepKind, StepStatus, Usage
 
 INFO = ThreadInfo(

@@ -22,9 +22,9 @@ from agents.pricing import Price
 from agents.runner import AgentDeps
 from agents.sandbox import Unconfined
 from ledger.errors import StoreUnreachableError
+from ledger.items import Item, ItemResult, Receipt
 from ledger.journal import GroupCommit
 from ledger.memory import MemoryStore
-from ledger.store import Item, ItemResult, Receipt
 from ledger.teamwork import Card
 from ledger.vocabulary import AgentState, OutcomeKind, Role, StepKind
 from tests.agents.scripted import Says, Server, by_turn, scripted

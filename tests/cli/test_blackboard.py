@@ -11,7 +11,7 @@ from typer.testing import Result
 
 from agents.team import card
 from ledger.postgres import PostgresStore, create_pool
-from ledger.store import ThreadInfo
+from ledger.rows import ThreadInfo
 from ledger.teamwork import BoardPost, NewVote, Section, StepPlace, Verdict
 from ledger.vocabulary import AgentState, Role
 from tests.support.postgres import Database, migrated_database, running_postgres

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from ledger.store import Budget, CostBy, CostRow
+from ledger.rows import Budget, CostBy, CostRow
 from ledger.vocabulary import dollars
 from workers import costs
 

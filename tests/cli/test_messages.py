@@ -9,9 +9,8 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 from typer.testing import Result
 
-from ledger.messages import NewDeadLetter
+from ledger.messages import NewDeadLetter, NewMessage
 from ledger.postgres import PostgresStore, create_pool
-from ledger.store import NewMessage
 from tests.support.postgres import Database, migrated_database, running_postgres
 
 Syndic = Callable[..., Result]

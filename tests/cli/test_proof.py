@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ledger.chain import seal
-from ledger.store import GENESIS, Entry, Head, NewEntry, Step, UsageRow
+from ledger.rows import GENESIS, Entry, Head, NewEntry, Step, UsageRow
 from ledger.vocabulary import StepKind, StepStatus
 from workers.demo.evidence import Evidence
 from workers.demo.proof import prove

@@ -10,7 +10,9 @@ from decimal import Decimal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger.store import Budget, ItemResult, ItemStatus, Lease, Store, ThreadInfo
+from ledger.items import ItemResult, ItemStatus
+from ledger.rows import Budget, Lease, ThreadInfo
+from ledger.store import Store
 from ledger.vocabulary import StepStatus, Usage
 from tests.support.records import MINUTE, intent, receipt, thread
 

@@ -6,7 +6,9 @@ import pytest
 
 from ledger.chain import verify
 from ledger.errors import UnknownScopeError
-from ledger.store import CostBy, ItemStatus, Lease, Store
+from ledger.items import ItemStatus
+from ledger.rows import CostBy, Lease
+from ledger.store import Store
 from ledger.vocabulary import StepStatus
 from tests.support.records import MINUTE, intent, receipt, thread
 

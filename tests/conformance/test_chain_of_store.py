@@ -6,7 +6,8 @@ import pytest
 
 from ledger.chain import verify
 from ledger.errors import InvalidEntryError, KeyConflictError
-from ledger.store import GENESIS, NewEntry, Store
+from ledger.rows import GENESIS, NewEntry
+from ledger.store import Store
 from tests.support.records import MINUTE, Hands, note
 
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from ledger.errors import LeaseHeldError, LeaseLostError
-from ledger.store import ItemStatus, Store
+from ledger.items import ItemStatus
+from ledger.store import Store
 from ledger.vocabulary import Standing, StepKind, StepStatus
 from tests.support.records import MINUTE, Hands, intent, receipt, thread
 

@@ -5,7 +5,9 @@ from decimal import Decimal
 import pytest
 
 from ledger.errors import LeaseLostError, LineageError
-from ledger.store import ItemStatus, Lease, Store
+from ledger.items import ItemStatus
+from ledger.rows import Lease
+from ledger.store import Store
 from ledger.vocabulary import StepKind, StepStatus
 from tests.support.records import MINUTE, Hands, intent, message, receipt, thread
 

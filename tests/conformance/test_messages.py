@@ -5,8 +5,10 @@ import hashlib
 import pytest
 
 from ledger.errors import ConsumerHeldError, LedgerError, UndeliverableError, UnknownArtifactError
+from ledger.items import ItemStatus
 from ledger.messages import EVERYONE, MAX_PAYLOAD_BYTES, TEAM, Message, MessageState, NewDeadLetter
-from ledger.store import ItemStatus, Lease, Store
+from ledger.rows import Lease
+from ledger.store import Store
 from ledger.vocabulary import Standing, StepKind
 from tests.support.records import MINUTE, Hands, intent, message, receipt, thread
 

@@ -6,7 +6,9 @@ from datetime import timedelta
 from decimal import Decimal
 
 from ledger.chain import verify
-from ledger.store import Item, ItemResult, ItemStatus, Lease, Mark, Start, Store
+from ledger.items import Item, ItemResult, ItemStatus, Mark, Start
+from ledger.rows import Lease
+from ledger.store import Store
 from ledger.teamwork import Card, Memory, StepPlace
 from ledger.vocabulary import AgentState, Role, StepKind, StepStatus
 from tests.support.records import MINUTE, Hands, intent, message, note, receipt, thread

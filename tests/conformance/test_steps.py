@@ -6,7 +6,9 @@ from decimal import Decimal
 import pytest
 
 from ledger.chain import verify
-from ledger.store import ItemStatus, Lease, NewEntry, Store
+from ledger.items import ItemStatus
+from ledger.rows import Lease, NewEntry
+from ledger.store import Store
 from ledger.vocabulary import Json, Standing, StepKind, StepStatus, Usage
 from tests.support.records import MINUTE, Hands, intent, message, note, receipt, thread
 

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from ledger.errors import LedgerError
 from ledger.events import TaskFinished
-from ledger.store import Lease, NewEntry, Store, ThreadInfo
+from ledger.rows import Lease, NewEntry, ThreadInfo
+from ledger.store import Store
 from ledger.teamwork import (
     MAX_MEMORIES,
     BoardPost,

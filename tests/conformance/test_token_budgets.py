@@ -7,7 +7,9 @@ from decimal import Decimal
 import pytest
 
 from ledger.chain import verify
-from ledger.store import Budget, Intent, ItemStatus, Lease, Store
+from ledger.items import Intent, ItemStatus
+from ledger.rows import Budget, Lease
+from ledger.store import Store
 from ledger.vocabulary import Exceeded, StepStatus, Usage
 from tests.support.records import MINUTE, Hands, intent, receipt, thread
 

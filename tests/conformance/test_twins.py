@@ -11,9 +11,11 @@ import pytest
 
 from ledger.chain import verify
 from ledger.errors import LedgerError
+from ledger.items import Item, ItemResult, ItemStatus, Mark, Start
 from ledger.memory import MemoryStore
 from ledger.postgres import PostgresStore, create_pool
-from ledger.store import CostBy, Item, ItemResult, ItemStatus, Lease, Mark, Start, Store
+from ledger.rows import CostBy, Lease
+from ledger.store import Store
 from ledger.teamwork import Card
 from ledger.vocabulary import AgentState, Role, Standing, StepKind, StepStatus, Usage
 from tests.support.postgres import Database

@@ -10,9 +10,11 @@ import psycopg
 import pytest
 
 from ledger.chain import verify
+from ledger.items import ItemStatus
 from ledger.journal import GroupCommit
 from ledger.postgres import PostgresStore, create_pool
-from ledger.store import ItemStatus, Lease, Store
+from ledger.rows import Lease
+from ledger.store import Store
 from ledger.vocabulary import StepKind
 from tests.support.postgres import Database
 from tests.support.records import MINUTE, intent, message, note, receipt, thread

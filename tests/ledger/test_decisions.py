@@ -11,8 +11,8 @@ import pytest
 from ledger.chain import seal
 from ledger.decisions import check_decisions
 from ledger.events import ApprovalRequested, ApproversNamed, DecisionMade, Event
+from ledger.rows import GENESIS, Entry, Head, NewEntry
 from ledger.signatures import Claims, SigningKey, new_key
-from ledger.store import GENESIS, Entry, Head, NewEntry
 from ledger.vocabulary import Answer
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)

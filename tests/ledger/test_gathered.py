@@ -11,8 +11,8 @@ import pytest
 from ledger._gathered import Gathered
 from ledger._session import Rows, Session
 from ledger.errors import LedgerError
+from ledger.messages import NewMessage
 from ledger.postgres import PostgresStore, create_pool
-from ledger.store import NewMessage
 from ledger.teamwork import Card
 from ledger.vocabulary import Role
 from tests.support.postgres import Database

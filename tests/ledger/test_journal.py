@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import pytest
 
 from ledger.errors import LedgerError, StoreUnreachableError
+from ledger.items import Item, ItemResult, ItemStatus, Receipt
 from ledger.journal import MANY, GroupCommit
 from ledger.memory import MemoryStore
-from ledger.store import Item, ItemResult, ItemStatus, Lease, Receipt
+from ledger.rows import Lease
 from ledger.vocabulary import StepKind
 from tests.support.records import MINUTE, receipt, thread
 

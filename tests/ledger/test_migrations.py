@@ -10,8 +10,8 @@ import pytest
 from ledger import _migrations
 from ledger._queries import migrations
 from ledger.errors import SchemaError, StoreUnreachableError
+from ledger.items import ItemStatus
 from ledger.postgres import PostgresStore, check_schema, create_pool, grant_worker, migrate
-from ledger.store import ItemStatus
 from tests.support.postgres import Database, as_user, fresh_database
 from tests.support.records import MINUTE, intent, receipt, thread
 

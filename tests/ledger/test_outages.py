@@ -13,7 +13,8 @@ import pytest
 from ledger.chain import verify
 from ledger.errors import StoreUnreachableError
 from ledger.postgres import PostgresStore, create_pool, migrate
-from ledger.store import Lease, Store
+from ledger.rows import Lease
+from ledger.store import Store
 from ledger.vocabulary import StepKind
 from tests.support.postgres import Database, running_postgres
 from tests.support.records import MINUTE, note, receipt, thread

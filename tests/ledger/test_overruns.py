@@ -24,9 +24,10 @@ from agents.rehearsal.wire import Asked
 from agents.steps import Steps
 from agents.wiring import Wiring
 from ledger.chain import verify
+from ledger.items import ItemStatus, Receipt
 from ledger.journal import GroupCommit
 from ledger.postgres import PostgresStore, create_pool
-from ledger.store import ItemStatus, Receipt, Step, ThreadInfo
+from ledger.rows import Step, ThreadInfo
 from ledger.vocabulary import StepStatus
 from tests.support.postgres import Database
 from tests.support.records import MINUTE, Hands, intent

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from ledger.items import ItemStatus, Start
 from ledger.postgres import PostgresStore
-from ledger.store import ItemStatus, Start
 from tests.support.postgres import Database
 from tests.support.records import MINUTE, thread
 

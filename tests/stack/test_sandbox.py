@@ -15,7 +15,7 @@ from temporalio.converter import WorkflowSerializationContext
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from ledger.store import NewEntry
+from ledger.rows import NewEntry
 from ledger.vocabulary import Role
 from workers.payloads import data_converter
 from workers.sandbox import PASSTHROUGH, new_workflow_runner
@@ -30,7 +30,7 @@ class WhoAmI:
     @workflow.run
     async def run(self, entry: NewEntry) -> dict[str, int]:
         from activities.contracts import RecordEntries
-        from ledger.store import NewEntry as Inner
+        from ledger.rows import NewEntry as Inner
         from ledger.vocabulary import Role as InnerRole
         from workflows.specs import ProjectSpec as InnerSpec
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ledger.chain import verify
 from ledger.postgres import PostgresStore, create_pool
-from ledger.store import Entry
+from ledger.rows import Entry
 from tests.support.crowd import FIRST_BILL, Call, Crowd
 
 ATTEMPTS = """

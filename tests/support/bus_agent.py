@@ -19,8 +19,10 @@ from agents.consuming import ConsumerSeat, consume
 from agents.envelope import Envelope
 from agents.errors import AlreadyReadError
 from agents.inbox import Inbox
+from ledger.items import ItemStatus
+from ledger.messages import Message, NewMessage
 from ledger.postgres import PostgresStore, create_pool
-from ledger.store import ItemStatus, Lease, Message, NewMessage, ThreadInfo
+from ledger.rows import Lease, ThreadInfo
 from ledger.vocabulary import Record, StepKind
 from tests.support.processes import die_with_parent
 from tests.support.records import MINUTE, receipt

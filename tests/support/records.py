@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from ledger.chain import digest
-from ledger.store import Intent, Lease, NewEntry, NewMessage, Receipt, ThreadInfo
+from ledger.items import Intent, Receipt
+from ledger.messages import NewMessage
+from ledger.rows import Lease, NewEntry, ThreadInfo
 from ledger.vocabulary import Json, StepKind, StepStatus, Usage
 
 MINUTE = timedelta(minutes=1)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ledger.chain import canonical, compact, digest, entry_hash, parse_head, seal, verify
 from ledger.errors import InvalidEntryError
-from ledger.store import GENESIS, Entry, Head, NewEntry
+from ledger.rows import GENESIS, Entry, Head, NewEntry
 
 # A busy machine is no finding, and the same examples come every time.
 settings.register_profile("chain", deadline=None, derandomize=True, database=None)

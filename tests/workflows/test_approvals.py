@@ -17,8 +17,8 @@ from temporalio.testing import WorkflowEnvironment
 from agents.assignments import Work
 from ledger.chain import seal
 from ledger.decisions import check_decisions
+from ledger.rows import GENESIS, Entry, Head
 from ledger.signatures import new_key
-from ledger.store import GENESIS, Entry, Head
 from ledger.vocabulary import ApprovalKind, Autonomy, Phase, sprint_workflow_id
 from tests.support.signing import PEOPLE, approvers, signed
 from tests.workflows.script import change, plan

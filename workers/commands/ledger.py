@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ledger.store import CostBy, Entry
+from ledger.rows import CostBy, Entry
 from ledger.vocabulary import Json, dollars, project_scope
 from workers import costs
 from workers.console import FAILED, CommandError, emit, run_work, say, show

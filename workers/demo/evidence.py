@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ledger.store import Entry, Step, UsageRow
+from ledger.rows import Entry, Step, UsageRow
 from ledger.vocabulary import StepKind, StepStatus
 from workers.console import CommandError
 from workers.demo.target import Target, git

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from ledger.chain import verify
-from ledger.store import Entry
+from ledger.rows import Entry
 from ledger.vocabulary import Json, Record, StepKind, dollars
 from workers.demo.evidence import TRAILER, Evidence
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from agents.finishing import pause
 from agents.processes import start
-from ledger.store import Entry
+from ledger.rows import Entry
 from workers.board import REFRESH_SECONDS, Snapshot, View, Watcher, answer_line
 from workers.console import CommandError
 from workers.database import open_store

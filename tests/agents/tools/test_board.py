@@ -13,7 +13,7 @@ from agents.errors import HaltedError, LostLeaseError
 from agents.policy import TEAM_TOOLS, Policy
 from agents.tools.registry import all_tools
 from ledger.memory import MemoryStore
-from ledger.store import Lease, ThreadInfo
+from ledger.rows import Lease, ThreadInfo
 from ledger.vocabulary import Role, Standing
 from tests.support.records import MINUTE
 
