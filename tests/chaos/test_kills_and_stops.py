@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,33 @@ GAP_OF_FREEZES = 8
 SEED = 20
 
 
+class _Freeze:
+    """A strike that freezes the newest worker."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self._crowd = crowd
+        self.worker = crowd.stack.workers[-1]
+        self._held: list[tuple[str, int]] = []
+
+    def __call__(self) -> None:
+        os.kill(self.worker.pid, signal.SIGSTOP)
+        # Read at once: one that still ends may take a run over, and give it back.
+        self._held = self._crowd.audit.rows("SELECT thread, epoch FROM syndic.threads WHERE holder IS NOT NULL")
+
+    def until_taken_over(self) -> None:
+        """Start another worker, and wait until what the frozen one held is in other hands: its heartbeats are overdue."""
+        assert self._held, "the call of a run that held no lease"
+        self._crowd.stack.start_worker()
+        eventually(self._is_taken, "a thread of the frozen worker in other hands")
+
+    def end(self) -> None:
+        os.kill(self.worker.pid, signal.SIGCONT)
+
+    def _is_taken(self) -> bool:
+        now = dict(self._crowd.audit.rows("SELECT thread, epoch FROM syndic.threads"))
+        return any(now[thread] > epoch for thread, epoch in self._held)
+
+
 @pytest.fixture
 def many(tmp_path: Path) -> Iterator[Crowd]:
     with crowd(tmp_path, turns=CALLS - JUDGES) as found:
@@ -41,12 +68,13 @@ def few(tmp_path: Path) -> Iterator[Crowd]:
 
 @pytest.mark.chaos
 def test_one_kill_and_one_freeze_cost_what_is_listed_in_doubt_and_nothing_else(few: Crowd) -> None:
-    few.provider.strike_at(3, _freeze(few))
+    freeze = _Freeze(few)
+    few.provider.strike_at(3, freeze)
     few.start(6)
     _wait(few)
-    _until_taken_over(few)
+    freeze.until_taken_over()
     few.stack.kill_worker()
-    os.kill(few.stack.workers[0].pid, signal.SIGCONT)
+    freeze.end()
     assert _faults(few, 6 * 5) == []
 
 
@@ -85,18 +113,19 @@ def test_ten_kills_cost_what_is_listed_in_doubt_and_nothing_else(many: Crowd) ->
 @pytest.mark.timeout(900)
 def test_ten_freezes_cost_what_is_listed_in_doubt_and_nothing_else(many: Crowd) -> None:
     dice = random.Random(SEED + 1)
-    many.provider.strike_at(dice.randint(1, GAP_OF_FREEZES), _freeze(many))
+    freeze = _Freeze(many)
+    many.provider.strike_at(dice.randint(1, GAP_OF_FREEZES), freeze)
     many.start(TASKS - MOMENTS + 1)
     for left in reversed(range(MOMENTS)):
         _wait(many)
-        frozen = many.stack.workers[-1]
-        _until_taken_over(many)
+        freeze.until_taken_over()
+        woken, freeze = freeze, _Freeze(many)
         if left:  # set before the frozen one wakes, with a task that is sure to come that far
-            many.provider.strike_at(len(many.provider.seen) + dice.randint(1, GAP_OF_FREEZES), _freeze(many))
+            many.provider.strike_at(len(many.provider.seen) + dice.randint(1, GAP_OF_FREEZES), freeze)
             many.start(1)
-        os.kill(frozen.pid, signal.SIGCONT)
-        frozen.terminate()  # it settles the answers that have waited for it, and ends in good order
-        frozen.wait(60)
+        woken.end()
+        woken.worker.terminate()  # it settles the answers that have waited for it, and ends in good order
+        woken.worker.wait(60)
     assert _faults(many, TASKS * CALLS) == []
     assert many.audit.doubted(), "no call was on its way: nothing was tested"
     assert "activities_given_back" not in many.stack.logs(), "a frozen worker was taken for dead"
@@ -115,20 +144,3 @@ def _faults(crowd: Crowd, steps: int) -> list[str]:
 
 def _wait(crowd: Crowd) -> None:
     eventually(crowd.provider.struck.is_set, "the moment", within_s=120)
-
-
-def _freeze(crowd: Crowd) -> Callable[[], None]:
-    pid = crowd.stack.workers[-1].pid
-    return lambda: os.kill(pid, signal.SIGSTOP)
-
-
-def _until_taken_over(crowd: Crowd) -> None:
-    """Start another worker, and wait until it takes over what the frozen one held: its heartbeats are overdue."""
-    held = crowd.audit.rows("SELECT thread, epoch FROM syndic.threads WHERE holder IS NOT NULL")
-    crowd.stack.start_worker()
-
-    def taken() -> bool:
-        now = dict(crowd.audit.rows("SELECT thread, epoch FROM syndic.threads"))
-        return any(now[thread] > epoch for thread, epoch in held)
-
-    eventually(taken, "a thread of the frozen worker in other hands")
