@@ -7,23 +7,20 @@ call.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ledger._session import Rows, Session
-from ledger.errors import LedgerError, StoreUnreachableError
-from ledger.shared import Shared
+from ledger._together import Together
 
 
-@dataclass
-class _Waiting:
-    """Entries of one caller as JSON text, and what became of them."""
+@dataclass(frozen=True)
+class _Entries:
+    """Of one caller: a JSON array, and how many it holds."""
 
     text: str
     number: int
-    rows: Rows = field(default_factory=Rows)
-    error: LedgerError | None = None
 
 
 class ChainWriter:
@@ -32,8 +29,7 @@ class ChainWriter:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._turn = asyncio.Lock()
-        self._waiting: list[_Waiting] = []
-        self._recorded = Shared(self._record_waiting)
+        self._recorded = Together(self._record, self._turn)
 
     async def apply(self, values: Mapping[str, Any]) -> Rows:
         """One group commit."""
@@ -50,37 +46,9 @@ class ChainWriter:
         Raises:
             LedgerError: As `Session.rows`; of these entries, never of a neighbour's.
         """
-        mine = _Waiting(text, number)
-        self._waiting.append(mine)
-        await self._recorded()
-        if mine.error is not None:
-            raise mine.error
-        return mine.rows
+        return await self._recorded.rows(_Entries(text, number))
 
-    async def _record_waiting(self) -> None:
-        async with self._turn:
-            batch, self._waiting = self._waiting, []
-            try:
-                await self._record(batch)
-            except LedgerError as error:
-                await self._record_each(batch, error)
-
-    async def _record_each(self, batch: list[_Waiting], error: LedgerError) -> None:
-        """Entries are idempotent, so that one caller's refusal can be told from its neighbours' success."""
-        if len(batch) == 1 or isinstance(error, StoreUnreachableError):
-            for one in batch:
-                one.error = error
-            return
-        for one in batch:
-            try:
-                await self._record([one])
-            except LedgerError as refusal:
-                one.error = refusal
-
-    async def _record(self, batch: list[_Waiting]) -> None:
-        if not batch:
-            return
+    async def _record(self, batch: Sequence[_Entries]) -> Sequence[Rows]:
         text = f"[{','.join(one.text[1:-1] for one in batch)}]"
         rows = iter(await self._session.rows("record", {"entries": text}))
-        for one in batch:
-            one.rows = [next(rows) for _ in range(one.number)]
+        return [[next(rows) for _ in range(one.number)] for one in batch]

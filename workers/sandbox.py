@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Final
 
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -83,5 +84,10 @@ PASSTHROUGH: Final[dict[str, str]] = {
 
 
 def new_workflow_runner() -> SandboxedWorkflowRunner:
-    """The runner of every worker, replayer and test: sandboxed, with the modules above shared."""
+    """The runner of every worker, replayer and test: sandboxed, with the modules above shared and loaded.
+
+    Loaded, because compiled modules cannot begin within the sandbox, where workflow code would be the first to ask for them.
+    """
+    for module in PASSTHROUGH:
+        import_module(module)
     return LeanRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSTHROUGH))

@@ -103,7 +103,6 @@ class Carried(Record):
     tasks: tuple[TaskReport, ...] = ()
     approvals: int = 0
     repairs: int = 0
-    refused_messages: tuple[str, ...] = ()
     paused: bool = False
     autonomy: Autonomy
     mode: Mode | None = None

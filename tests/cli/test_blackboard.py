@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-from typer.testing import Result
 
 from agents.team import card
-from ledger.postgres import PostgresStore, create_pool
+from ledger.postgres import PostgresStore
 from ledger.rows import ThreadInfo
 from ledger.teamwork import BoardPost, NewVote, Section, StepPlace, Verdict
 from ledger.vocabulary import AgentState, Role
-from tests.support.postgres import Database, migrated_database, running_postgres
+from tests.cli.conftest import Syndic
+from tests.cli.filled import filled_database, on_database
+from tests.support.postgres import Database
 from tests.support.records import MINUTE
 
-Syndic = Callable[..., Result]
 ADA = "p.engineer.ada"
 
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[Database]:
-    with running_postgres() as server, migrated_database(server) as made:
-        asyncio.run(on(made, fill))
+    with filled_database(fill) as made:
         yield made
-
-
-async def on(database: Database, act: Callable[[PostgresStore], Awaitable[None]]) -> None:
-    pool = create_pool(database.worker)
-    await pool.open()
-    store = PostgresStore(pool)
-    await act(store)
-    await store.close()
 
 
 async def fill(store: PostgresStore) -> None:
@@ -60,11 +50,9 @@ async def fill(store: PostgresStore) -> None:
 
 @pytest.fixture
 def board(syndic: Syndic, database: Database, monkeypatch: pytest.MonkeyPatch) -> Syndic:
-    monkeypatch.setenv("SYNDIC_DATABASE_URL", database.worker)
-    monkeypatch.setenv("SYNDIC_REDIS_URL", "redis://127.0.0.1:1/0")
-    monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
     monkeypatch.setenv("COLUMNS", "140")
-    return lambda *arguments: syndic("board", *arguments)
+    command = on_database(syndic, database, monkeypatch)
+    return lambda *arguments: command("board", *arguments)
 
 
 def test_people_see_sections_authors_votes_and_the_team(board: Syndic) -> None:

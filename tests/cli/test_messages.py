@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-from typer.testing import Result
 
 from ledger.messages import NewDeadLetter, NewMessage
-from ledger.postgres import PostgresStore, create_pool
-from tests.support.postgres import Database, migrated_database, running_postgres
+from ledger.postgres import PostgresStore
+from tests.cli.conftest import Syndic
+from tests.cli.filled import filled_database, on_database
+from tests.support.postgres import Database
 
-Syndic = Callable[..., Result]
 ADA, EVE = "p.engineer.ada", "p.architect.eve"
 
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[Database]:
-    with running_postgres() as server, migrated_database(server) as made:
-        asyncio.run(on(made, fill))
+    with filled_database(fill) as made:
         yield made
-
-
-async def on(database: Database, act: Callable[[PostgresStore], Awaitable[None]]) -> None:
-    pool = create_pool(database.worker)
-    await pool.open()
-    store = PostgresStore(pool)
-    await act(store)
-    await store.close()
 
 
 def message(name: str, source: str, target: str, text: str) -> NewMessage:
@@ -54,10 +44,7 @@ async def fill(store: PostgresStore) -> None:
 
 @pytest.fixture
 def command(syndic: Syndic, database: Database, monkeypatch: pytest.MonkeyPatch) -> Syndic:
-    monkeypatch.setenv("SYNDIC_DATABASE_URL", database.worker)
-    monkeypatch.setenv("SYNDIC_REDIS_URL", "redis://127.0.0.1:1/0")
-    monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
-    return syndic
+    return on_database(syndic, database, monkeypatch)
 
 
 def test_messages_are_shown_in_order_with_their_state(command: Syndic) -> None:

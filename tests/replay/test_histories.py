@@ -10,20 +10,15 @@ are to be covered, record the histories anew:
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from temporalio.client import WorkflowHistory
-from temporalio.worker import Replayer
 
 from tests.replay.recording import STORIES, record
-from workers.payloads import data_converter
-from workers.sandbox import new_workflow_runner
-from workflows.agent_task import AgentTask
-from workflows.project import Project
-from workflows.sprint import Sprint
+from tests.replay.replaying import HISTORIES, load, replay
 
-HISTORIES = Path(__file__).parent / "histories"
 RECORDING = os.environ.get("SYNDIC_RECORD_HISTORIES") == "1"
 
 
@@ -33,19 +28,21 @@ async def test_record(story: str) -> None:
     await record(story, HISTORIES)
 
 
-def load(path: Path) -> WorkflowHistory:
-    workflow_id = path.stem.split(".", 1)[1].replace("+", "/")
-    return WorkflowHistory.from_json(workflow_id, path.read_text(encoding="utf-8"))
-
-
 @pytest.mark.parametrize("path", sorted(HISTORIES.glob("*.json")), ids=lambda path: path.stem)
 async def test_a_recorded_history_replays(path: Path) -> None:
-    replayer = Replayer(
-        workflows=[Project, Sprint, AgentTask],
-        workflow_runner=new_workflow_runner(),
-        data_converter=data_converter,
+    await replay(path)
+
+
+def test_keys_are_read_in_a_process_in_which_nobody_has_read_one() -> None:
+    """Compiled modules cannot begin within the sandbox."""
+    script = (
+        "import asyncio, sys; from pathlib import Path; from tests.replay.replaying import replay;"
+        "assert 'joserfc' not in sys.modules; asyncio.run(replay(Path(sys.argv[1])))"
     )
-    await replayer.replay_workflow(load(path))
+    path = HISTORIES / "decided.project+decided+sprint+1+task+one.json"
+    root = Path(__file__).parents[2]
+    ended = subprocess.run([sys.executable, "-c", script, path], cwd=root, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr[-3000:]
 
 
 def test_there_are_histories_of_every_workflow_and_of_interrupted_runs() -> None:

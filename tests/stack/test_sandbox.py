@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import uuid
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,9 @@ def test_every_shared_module_exists_and_says_why() -> None:
 async def test_contract_classes_are_the_same_inside_and_outside() -> None:
     server = Path(sys.executable).with_name("temporal-test-server")
     async with await WorkflowEnvironment.start_time_skipping(
-        data_converter=pydantic_data_converter, test_server_existing_path=str(server)
+        data_converter=pydantic_data_converter,
+        test_server_existing_path=str(server),
+        test_server_startup_timeout=timedelta(minutes=1),
     ) as environment:
         client: Client = environment.client
         runner = new_workflow_runner()

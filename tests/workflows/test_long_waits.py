@@ -17,7 +17,7 @@ from agents.assignments import Work
 from ledger.vocabulary import ApprovalKind, Phase
 from tests.support.signing import approvers, signed
 from tests.workflows.script import change, plan
-from tests.workflows.world import World, eventually, working
+from tests.workflows.world import START, World, eventually, working
 from workers.payloads import data_converter
 from workflows.approval_models import DecisionEffect
 from workflows.visibility import SEARCH_ATTRIBUTES
@@ -33,6 +33,7 @@ async def skipping() -> AsyncIterator[WorkflowEnvironment]:
     async with await WorkflowEnvironment.start_time_skipping(
         data_converter=data_converter,
         test_server_existing_path=str(Path(sys.executable).with_name("temporal-test-server")),
+        test_server_startup_timeout=START,
     ) as environment:
         kinds = {attribute.name: attribute.indexed_value_type for attribute in SEARCH_ATTRIBUTES}
         request = AddSearchAttributesRequest(namespace=environment.client.namespace, search_attributes=kinds)

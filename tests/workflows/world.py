@@ -32,6 +32,8 @@ from workflows.views import ApprovalsView, BoardView, StatusView
 from workflows.visibility import SEARCH_ATTRIBUTES
 
 DEADLINE_S = 30
+START = timedelta(minutes=1)
+"""Of a server on a busy machine; the default is five seconds."""
 NUMBERS = itertools.count(1)
 VERSION = WorkerDeploymentVersion(deployment_name="syndic-tests", build_id="1")
 """Behaviours of versioning are refused by the server where workers have no version."""
@@ -124,6 +126,7 @@ async def serving(**settings: object) -> AsyncIterator[WorkflowEnvironment]:
         identity="syndic-tests",  # the default names process and machine, and recorded histories keep it
         search_attributes=SEARCH_ATTRIBUTES,
         dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
+        dev_server_startup_timeout=START,
         dev_server_log_level="error",
         dev_server_extra_args=given,
     ) as environment:
