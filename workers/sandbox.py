@@ -8,6 +8,7 @@ from typing import Final
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from workers.instances import LeanRunner
+from workers.reimports import read_once
 
 PURE: Final = (
     "answering",
@@ -90,4 +91,5 @@ def new_workflow_runner() -> SandboxedWorkflowRunner:
     """
     for module in PASSTHROUGH:
         import_module(module)
+    read_once()
     return LeanRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSTHROUGH))
