@@ -25,7 +25,7 @@ def test_an_outage_and_an_empty_budget_stop_nothing(temporary: Path) -> None:
     assert last["failovers"] >= 1
     assert last["budget_approvals"] >= 1
     assert last["cost_usd"] > 0.8
-    assert '"budget_usd":"1.60"' in output, "the line that answers the request for more budget was not shown"
+    assert '"budget_usd": "1.6"' in output, "the line that answers the request for more budget was not shown"
     assert "synthetic prices, which nobody is billed" in output
     assert "MISSING" not in output
     assert list(temporary.iterdir()) == []
