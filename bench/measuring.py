@@ -25,8 +25,6 @@ JUDGES = 4
 ENVIRONMENT = {
     "PYTHONPATH": str(ROOT),
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    # Sandboxes import a workflow's module for each of its instances: no row shall compile it each time.
-    "PYTHONDONTWRITEBYTECODE": "",
     # 500 tokens in and 125 out make the 0.001 USD that a call costs.
     "SYNDIC_PRICES": '{"bench/fake": {"prompt": 1, "completion": 4}}',
 }
