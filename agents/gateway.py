@@ -157,6 +157,8 @@ class Gateway:
             "drop_params": True,
             "api_key": access.api_key,
             "api_base": access.api_base,
+            # With tools it would look for an MCP server of its proxy, which takes half a second of imports once.
+            "_skip_mcp_handler": True,
         }
         if request.tools:
             arguments |= {"tools": [dict(tool) for tool in request.tools], "tool_choice": request.tool_choice}

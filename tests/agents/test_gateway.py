@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import litellm
 import pytest
@@ -207,6 +210,16 @@ def test_the_token_bound_exceeds_what_a_tokenizer_counts(text: str) -> None:
     messages = [{"role": "user", "content": text}]
     request = ModelRequest(purpose="test", messages=tuple(messages))
     assert prompt_tokens_bound(request) >= litellm.token_counter(model="gpt-4", messages=messages)
+
+
+def test_a_call_with_tools_loads_nothing_that_speaks_to_mcp_servers() -> None:
+    script = (
+        "import asyncio, sys; from agents.gateway import Gateway; from agents.model_keys import EnvironmentKeys;"
+        "asyncio.run(Gateway(EnvironmentKeys()).warm()); assert 'mcp' not in sys.modules"
+    )
+    root = Path(__file__).parents[2]
+    ended = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr[-3000:]
 
 
 def test_litellm_was_told_not_to_fetch_prices() -> None:
