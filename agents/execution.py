@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.processes import Program, start
+from agents.processes import Pipe, Program, start
 
 _CHUNK = 65_536
 _WATCH_S = 0.2
@@ -66,7 +66,7 @@ async def execute(
         FileNotFoundError: There is no such program or folder.
     """
     started = time.monotonic()
-    process = await start(
+    process = start(
         *argv, cwd=cwd, env=dict(env), pass_fds=tuple(pass_fds),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
@@ -154,7 +154,7 @@ class _Capture:
         self._tail = bytearray()
         self.dropped = 0
 
-    async def drain(self, pipe: asyncio.StreamReader) -> None:
+    async def drain(self, pipe: Pipe) -> None:
         while chunk := await pipe.read(_CHUNK):
             room = self._half - len(self._head)
             self._head += chunk[:room]

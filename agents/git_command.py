@@ -15,7 +15,7 @@ from pathlib import Path
 
 from agents.disk import has_room, says_full
 from agents.errors import DiskFullError, GitError, RepositoryError
-from agents.processes import Program, start
+from agents.processes import Pipe, Program, start
 
 _OFF = (
     "core.hooksPath=/dev/null",
@@ -103,7 +103,7 @@ async def git(
     """
     where = ("--git-dir", str(git_dir), *(("--work-tree", str(work_tree)) if work_tree else ()))
     try:
-        process = await start(
+        process = start(
             "git", *_OPTIONS, *where, *arguments,
             cwd=work_tree or git_dir, env=git_environment(env),
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
@@ -145,7 +145,7 @@ async def _collect(process: Program, stdin: bytes, limit: int | None) -> Output:
         complaining.cancel()
 
 
-async def _read(pipe: asyncio.StreamReader, limit: int | None) -> tuple[bytes, bool]:
+async def _read(pipe: Pipe, limit: int | None) -> tuple[bytes, bool]:
     if limit is None:
         return await pipe.read(), False
     data = bytearray()

@@ -6,7 +6,9 @@ are known there, and the trace id where one is open.
 
 from __future__ import annotations
 
+import faulthandler
 import logging
+import signal
 import sys
 from collections.abc import MutableMapping
 from typing import Any
@@ -57,6 +59,12 @@ def add_trace_context(_logger: Any, _name: str, event: Event) -> Event:
         event["trace_id"] = f"{context.trace_id:032x}"
         event["span_id"] = f"{context.span_id:016x}"
     return event
+
+
+def tell_stacks() -> None:
+    """What every thread is doing goes to stderr when native code ends the process, and whenever SIGUSR1 asks for it."""
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1)
 
 
 def configure_logging(level: str = "info", form: str = "json") -> None:

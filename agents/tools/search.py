@@ -56,7 +56,7 @@ async def search(context: ToolContext, arguments: Search) -> ToolResult:
 
 async def _run(request: bytes) -> dict[str, Json] | None:
     """Only our own program is run and it only reads, so it needs no sandbox; `-I` and `-S` keep it apart."""
-    process = await start(
+    process = start(
         sys.executable, "-I", "-S", str(_PROGRAM),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={},
     )  # fmt: skip

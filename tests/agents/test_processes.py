@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO, cast
 
 import pytest
 import uvloop
@@ -32,7 +34,7 @@ def test_what_it_is_given_and_what_it_writes_arrive_whole(runner: asyncio.Runner
         script = (
             "import sys; data = sys.stdin.buffer.read(); sys.stderr.write('read'); sys.stdout.buffer.write(data * 2)"
         )
-        program = await start(*python(script), **PIPES)
+        program = start(*python(script), **PIPES)
         output, errors = await program.communicate(MORE_THAN_A_PIPE_HOLDS)
         return output, errors, program.returncode
 
@@ -42,7 +44,7 @@ def test_what_it_is_given_and_what_it_writes_arrive_whole(runner: asyncio.Runner
 
 def test_one_that_does_not_read_gets_no_more(runner: asyncio.Runner) -> None:
     async def give() -> tuple[bytes, bytes, int | None]:
-        program = await start(*python("import os; os.close(0); print('done'); raise SystemExit(3)"), **PIPES)
+        program = start(*python("import os; os.close(0); print('done'); raise SystemExit(3)"), **PIPES)
         return *(await program.communicate(MORE_THAN_A_PIPE_HOLDS)), program.returncode
 
     with runner:
@@ -51,7 +53,7 @@ def test_one_that_does_not_read_gets_no_more(runner: asyncio.Runner) -> None:
 
 def test_one_that_has_ended_takes_nothing(runner: asyncio.Runner) -> None:
     async def give() -> bytes:
-        program = await start(*python("print('done')"), **PIPES)
+        program = start(*python("print('done')"), **PIPES)
         await program.wait()
         output, _ = await program.communicate(b"too late")
         return output
@@ -67,9 +69,9 @@ def test_its_end_takes_what_it_has_started_with_it(runner: asyncio.Runner) -> No
     )
 
     async def end() -> tuple[int, int | None]:
-        program = await start(*python(script), **PIPES)
+        program = start(*python(script), **PIPES)
         assert program.stdout is not None
-        child = int(await program.stdout.readline())
+        child = int(await program.stdout.read(100))
         assert program.returncode is None
         await program.end()
         await _gone(child)
@@ -88,9 +90,9 @@ def test_a_pipe_that_an_escaped_program_holds_is_let_go(runner: asyncio.Runner) 
     )
 
     async def end() -> int:
-        program = await start(*python(script), **PIPES)
+        program = start(*python(script), **PIPES)
         assert program.stdout is not None
-        escaped = int(await program.stdout.readline())
+        escaped = int(await program.stdout.read(100))
         await program.end()
         assert await program.stdout.read() == b""
         return escaped
@@ -99,9 +101,56 @@ def test_a_pipe_that_an_escaped_program_holds_is_let_go(runner: asyncio.Runner) 
         os.kill(runner.run(end()), signal.SIGKILL)
 
 
+def test_one_that_writes_without_a_pause_holds_nobody_up(runner: asyncio.Runner) -> None:
+    async def read() -> bytes:
+        program = start(*python("import os\nwhile True: os.write(1, bytes(65536))"), **PIPES)
+        assert program.stdout is not None
+        reading = asyncio.create_task(program.stdout.read())
+        async with asyncio.timeout(20):
+            for _ in range(100):
+                await asyncio.sleep(0)
+        await program.end()
+        return await reading
+
+    with runner:
+        assert not runner.run(read()).strip(b"\0")
+
+
+def test_a_pipe_is_closed_once(runner: asyncio.Runner) -> None:
+    """Closed again by its number, it would take a file away from whoever has opened one meanwhile."""
+    were_open: list[bool] = []
+
+    class Watched(io.FileIO):
+        def close(self) -> None:
+            if not self.closed:
+                were_open.append(Path(f"/proc/self/fd/{self.fileno()}").exists())
+            super().close()
+
+    def watched(pipe: IO[bytes] | None) -> IO[bytes]:
+        assert pipe is not None
+        with pipe:
+            return cast("IO[bytes]", Watched(os.dup(pipe.fileno()), pipe.mode))
+
+    popen = subprocess.Popen(python("print(input())"), bufsize=0, **PIPES)
+
+    async def run() -> bytes:
+        popen.stdin, popen.stdout, popen.stderr = map(watched, (popen.stdin, popen.stdout, popen.stderr))
+        program = Program(popen)
+        output, _ = await program.communicate(b"x")
+        await program.end()
+        return output
+
+    with runner:
+        assert runner.run(run()) == b"x\n"
+    assert were_open == [True] * 3
+
+
 def test_there_is_no_such_program(runner: asyncio.Runner) -> None:
+    async def begin() -> None:
+        start("no-such-program", **PIPES)
+
     with runner, pytest.raises(FileNotFoundError, match="no-such-program"):
-        runner.run(start("no-such-program", **PIPES))
+        runner.run(begin())
 
 
 @pytest.mark.parametrize("moment", range(4))
@@ -112,7 +161,7 @@ def test_a_caller_who_is_cancelled_while_it_starts_leaves_no_process(
     script = f"import os, time; open({str(marker)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
 
     async def wanted() -> Program:
-        program = await start(*python(script), **PIPES)
+        program = start(*python(script), **PIPES)
         try:
             await program.wait()
         finally:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -166,6 +168,18 @@ def test_names_that_the_server_would_refuse_are_refused_before_a_worker_polls_in
 
 def test_this_builds_own_id_is_one_that_can_be_used() -> None:
     assert deployment_version("syndic", build_id()).build_id == build_id()
+
+
+def test_stacks_are_told_on_request_and_as_last_words() -> None:
+    script = (
+        "import os, signal; from workers.telemetry import tell_stacks; tell_stacks(); "
+        "os.kill(os.getpid(), signal.SIGUSR1); print('works on', flush=True); os.abort()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (-signal.SIGABRT, "works on\n")
+    asked, died = done.stderr.split("Fatal Python error: Aborted")
+    for told in (asked, died):
+        assert "most recent call first" in told
 
 
 @pytest.mark.chaos

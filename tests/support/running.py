@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 BIN = Path(sys.executable).parent
-UP_DEADLINE_S = 60.0
+COMMAND_S = 120.0
+LOG_LINES = 200
 
 
 def eventually(read: Callable[[], T | None], what: str, within_s: float = 60.0) -> T:
@@ -69,10 +70,26 @@ class Running:
         return self.run([str(BIN / "temporal"), *arguments], check=check)
 
     def run(self, command: list[str], *, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=120, check=False)
+        try:
+            done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=COMMAND_S, check=False)
+        except subprocess.TimeoutExpired as expired:
+            raise AssertionError(self._told_by(expired)) from None
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
         return done
+
+    def _told_by(self, expired: subprocess.TimeoutExpired) -> str:
+        """All that is there to find out why: what the command said, what is open, what the workers did and what they do."""
+        said = [(stream or b"").decode(errors="replace") for stream in (expired.stdout, expired.stderr)]
+        ended = [f"worker {worker.pid} ended with {worker.returncode}" for worker in self.workers if worker.poll()]
+        for worker in self.workers:
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGUSR1)
+        listing = [str(BIN / "temporal"), "workflow", "list", "--query", "ExecutionStatus='Running'"]
+        still = subprocess.run(listing, env=self.env, capture_output=True, text=True, timeout=COMMAND_S, check=False)
+        logs = self.logs().splitlines()[-LOG_LINES:]
+        took = f"{' '.join(map(str, expired.cmd))} took over {COMMAND_S:.0f} s:"
+        return "\n".join([took, *said, *ended, still.stdout, still.stderr, *logs])
 
     def query(self, workflow_id: str, name: str) -> dict[str, Any]:
         """Answer of a workflow query, as the `temporal` binary prints it."""

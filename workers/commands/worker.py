@@ -33,10 +33,11 @@ def worker(
     from workers.deployment import deployment_version
     from workers.preflight import prepare
     from workers.queues import check_queues
-    from workers.telemetry import configure_logging
+    from workers.telemetry import configure_logging, tell_stacks
 
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
+    tell_stacks()
     names = check_queues([name.strip() for name in queues.split(",") if name.strip()])
     version = deployment_version(deployment, own_build_id() if build_id is None else build_id)
 

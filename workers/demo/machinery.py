@@ -74,7 +74,7 @@ class Machinery:
         kept = {name: value for name, value in command.environment.items() if name not in dropped}
         kept |= self.environment
         kept |= {"SYNDIC_UNSAFE_COMMANDS": "1"} if self.unsafe else {}
-        self._process = await launch(replace(command, environment=kept), self.log)
+        self._process = launch(replace(command, environment=kept), self.log)
         self._worker = identify(self._process.pid)
         ready = asyncio.create_task(_until_ready(part))
         ended = asyncio.create_task(self._process.wait())

@@ -186,7 +186,7 @@ async def run_line(line: str) -> None:
     """
     plain = plain_environment()
     path = f"{Path(sys.executable).parent}{os.pathsep}{plain.get('PATH', os.defpath)}"
-    process = await start(
+    process = start(
         *("/bin/sh", "-c", line),
         env={**plain, "PATH": path},
         stdin=subprocess.DEVNULL,

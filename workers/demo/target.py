@@ -57,7 +57,7 @@ async def git(folder: Path, *arguments: str) -> str:
     Raises:
         CommandError: It failed.
     """
-    process = await start("git", "-C", str(folder), *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = start("git", "-C", str(folder), *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, error = await process.communicate()
     if process.returncode:
         raise CommandError(f"git {arguments[0]} failed: {error.decode(errors='replace').strip()}")

@@ -117,7 +117,7 @@ class Child:
             if self._stopping:
                 return None
             self._command = self.part.command()
-            self._process = process = await launch(self._command, self._log)
+            self._process = process = launch(self._command, self._log)
             self._identity = identify(process.pid)
         self._changed()
         dead = asyncio.create_task(process.wait())

@@ -70,7 +70,7 @@ class Postgres:
         offset = self._log.stat().st_size if self._log.exists() else 0
         argv = (str(self._bin / "initdb"), "--pgdata", str(draft), "--username", OWNER, "--pwfile", str(password))
         options = ("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync")
-        started = await launch(Command((*argv, *options), plain_environment(), user=self._user), self._log)
+        started = launch(Command((*argv, *options), plain_environment(), user=self._user), self._log)
         try:
             code = await started.wait()
         finally:

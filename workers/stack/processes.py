@@ -73,12 +73,12 @@ def _start_mark(pid: int) -> str | None:
     return None if fields[0] in {"Z", "X"} else fields[19]
 
 
-async def launch(command: Command, log: Path) -> Program:
+def launch(command: Command, log: Path) -> Program:
     """Start a program in a session of its own, on a leash, its output going to the log."""
     user = "-" if command.user is None else f"{command.user[0]}:{command.user[1]}"
     guard = (sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), str(int(command.death_signal)), user)
     with open_log(log) as output:
-        return await start(
+        return start(
             *guard,
             *command.argv,
             stdin=subprocess.DEVNULL,
