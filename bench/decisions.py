@@ -26,7 +26,7 @@ from ledger.vocabulary import ApprovalKind
 from tests.workflows.world import World, eventually, serving, working
 from workers.sandbox import new_workflow_runner
 
-ROUNDS = 40
+ROUNDS = 60
 WARM_UP = 5
 TARGET = 1.2
 CHILD = "start_child_workflow_execution_initiated_event_attributes"

@@ -34,7 +34,7 @@ ENVIRONMENT = {
 class Plan:
     """How much is measured."""
 
-    rounds: int = 5
+    rounds: int = 9
     tasks: int = 100
     in_flight: int = 50
     alone: int = 15
