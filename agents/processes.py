@@ -2,8 +2,8 @@
 
 Not by the event loop's own means. uvloop starts a program by copying the whole process, twenty milliseconds for a worker of 400 MB
 where `subprocess` takes one and a half; it closes a pipe that it was handed twice, by number, and the second time the number may
-belong to a file that another thread has just opened; and on Python 3.11 asyncio can hang for good when it is cancelled while it
-starts a program.
+belong to a file that another thread has just opened (MagicStack/uvloop#763); and on Python 3.11 asyncio can hang for good when it
+is cancelled while it starts a program.
 """
 
 from __future__ import annotations
