@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.processes import Pipe, Program, start
+from agents.processes import CHUNK, Pipe, Program, start
 
-_CHUNK = 65_536
 _WATCH_S = 0.2
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _LIMITER = 'ulimit -c 0; ulimit -d "$1" 2>/dev/null; ulimit -f "$2" 2>/dev/null; shift 2; exec "$@"'
@@ -155,7 +154,7 @@ class _Capture:
         self.dropped = 0
 
     async def drain(self, pipe: Pipe) -> None:
-        while chunk := await pipe.read(_CHUNK):
+        while chunk := await pipe.read(CHUNK):
             room = self._half - len(self._head)
             self._head += chunk[:room]
             self._tail += chunk[room:]

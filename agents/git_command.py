@@ -15,7 +15,7 @@ from pathlib import Path
 
 from agents.disk import has_room, says_full
 from agents.errors import DiskFullError, GitError, RepositoryError
-from agents.processes import Pipe, Program, start
+from agents.processes import CHUNK, Pipe, Program, start
 
 _OFF = (
     "core.hooksPath=/dev/null",
@@ -41,7 +41,6 @@ _OPTIONS = tuple(part for setting in _OFF for part in ("-c", setting))
 _PASSED = ("PATH", "SSH_AUTH_SOCK", "GIT_SSL_CAINFO", "SSL_CERT_FILE", "SSL_CERT_DIR", "TMPDIR")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _STDERR = 4_000
-_CHUNK = 65_536
 
 
 @dataclass(frozen=True)
@@ -149,6 +148,6 @@ async def _read(pipe: Pipe, limit: int | None) -> tuple[bytes, bool]:
     if limit is None:
         return await pipe.read(), False
     data = bytearray()
-    while len(data) <= limit and (chunk := await pipe.read(_CHUNK)):
+    while len(data) <= limit and (chunk := await pipe.read(CHUNK)):
         data += chunk
     return bytes(data[:limit]), len(data) > limit

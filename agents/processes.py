@@ -17,8 +17,8 @@ from collections.abc import Callable
 from threading import Thread
 from typing import IO, Any, cast
 
-_CHUNK = 65_536
-"""Bytes; what a pipe holds on Linux."""
+CHUNK = 65_536
+"""Bytes that are read at once: what a pipe holds on Linux."""
 
 
 class Pipe:
@@ -36,7 +36,7 @@ class Pipe:
         if most >= 0:
             return await self._some(most)
         chunks: list[bytes] = []
-        while chunk := await self._some(_CHUNK):
+        while chunk := await self._some(CHUNK):
             chunks.append(chunk)
         return b"".join(chunks)
 

@@ -81,7 +81,11 @@ class Running:
     def _told_by(self, expired: subprocess.TimeoutExpired) -> str:
         """All that is there to find out why: what the command said, what is open, what the workers did and what they do."""
         said = [(stream or b"").decode(errors="replace") for stream in (expired.stdout, expired.stderr)]
-        ended = [f"worker {worker.pid} ended with {worker.returncode}" for worker in self.workers if worker.poll()]
+        ended = [
+            f"worker {worker.pid} ended with {worker.returncode}"
+            for worker in self.workers
+            if worker.poll() is not None
+        ]
         for worker in self.workers:
             if worker.poll() is None:
                 worker.send_signal(signal.SIGUSR1)
