@@ -1,6 +1,7 @@
 """The way to models, and the only module that imports LiteLLM: chains, failover, upper bounds, usage and cost.
 
-LiteLLM's own retries are off: Temporal owns them. Importing takes seconds, which is why workers import before they poll.
+LiteLLM's own retries are off: Temporal owns them. Importing takes seconds, which is why workers import it in a thread beside
+their first work.
 """
 
 from __future__ import annotations
@@ -76,6 +77,9 @@ class Gateway:
         """Make LiteLLM import what it imports late, so that the first call after a restart does not wait for it."""
         tool = {"type": "function", "function": {"name": "none", "parameters": {"type": "object", "properties": {}}}}
         await self._ask(OFFLINE_MODEL, ModelRequest(purpose="warm", messages=(), tools=(tool,)))  # no call of a trace
+
+    async def ready(self) -> None:
+        """At once: whoever has a gateway has imported the library."""
 
     def bound(self, request: ModelRequest, chain: Sequence[str]) -> Bound:
         """Upper bound of one call to any model of the chain; the offline maintainer takes no dollars and no tokens.

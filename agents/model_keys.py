@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from agents.errors import NoModelKeyError
-from agents.vault import VaultKeys
+
+if TYPE_CHECKING:
+    from agents.vault import VaultKeys
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,10 @@ def hearing(heard: Heard) -> Iterator[None]:
 class Models(Protocol):
     """The way to models: `agents.gateway.Gateway`, or what records and replays in its place."""
 
+    async def ready(self) -> None:
+        """Wait until models can be asked: a worker that has just started may still be importing what asks them."""
+        ...
+
     def bound(self, request: ModelRequest, chain: Sequence[str]) -> Bound:
         """Upper bound of one call to any model of the chain."""
         ...

@@ -120,6 +120,10 @@ class Recorder:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._append({"kind": "recording", "version": VERSION, "chains": {name: list(c) for name, c in chains.items()}})
 
+    async def ready(self) -> None:
+        """As the gateway is."""
+        await self._gateway.ready()
+
     def bound(self, request: ModelRequest, chain: Sequence[str]) -> Bound:
         """As the gateway says."""
         return self._gateway.bound(request, chain)

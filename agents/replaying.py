@@ -93,6 +93,9 @@ class Replayer:
         for call in recording.calls:
             self._left[call.line["key"]].append(call)
 
+    async def ready(self) -> None:
+        """At once: nobody is asked."""
+
     def bound(self, request: ModelRequest, chain: Sequence[str]) -> Bound:
         """Nothing is asked, so nothing is reserved."""
         return Bound()

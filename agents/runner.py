@@ -113,6 +113,7 @@ async def run_agent(
         ModelError: No model could be asked; another attempt goes on from there.
     """
     with bound_contextvars(project=request.project, task=request.task, agent=request.agent):
+        await deps.gateway.ready()  # before anything is held
         outcome, budgets = await _Run(request, deps, stopping, beat, holder).outcome()
     if spent is not None:
         spent(budgets)

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
 
 from agents.bus import Relay
 from agents.extensions import load_graphs, load_tools
 from agents.feed import Feed
-from agents.finishing import cancelled
 from agents.health import SharedHealth
 from agents.layout import Layout
 from agents.model_choice import SharedChoices
@@ -23,14 +23,17 @@ from agents.recording import Recorder
 from agents.replaying import Replayer, read_recording
 from agents.runner import AgentDeps
 from agents.sandbox import find_sandbox
-from agents.vault import VaultAddress, VaultKeys
 from ledger.clock import utc_now
 from ledger.journal import GroupCommit
 from ledger.postgres import PostgresStore
 from workers.database import open_store
+from workers.late_gateway import LateGateway
 from workers.settings import Settings, secret_values
 from workers.stack.addresses import Addresses
 from workers.unfinished import Unfinished, noting
+
+if TYPE_CHECKING:
+    from agents.gateway import Gateway
 
 AFTER_THINKING = timedelta(seconds=30)
 """A run that waits for its last model stops first, and puts it on the record; with more models left the next one is asked."""
@@ -59,7 +62,7 @@ async def open_dependencies(settings: Settings, addresses: Addresses, worker: st
         RecordingError: There is nothing to replay.
     """
     async with AsyncExitStack() as stack:
-        # First, because it waits: what the model library imports late would begin meanwhile and hold up the rest.
+        # First, because it waits: the import of the model library would begin meanwhile and hold up the rest.
         sandbox = await find_sandbox(settings.unsafe_commands)
         store = await stack.enter_async_context(open_store(addresses.database_url, settings.database_connections))
         redis = Redis.from_url(addresses.redis_url)
@@ -76,7 +79,7 @@ async def open_dependencies(settings: Settings, addresses: Addresses, worker: st
             choices = None
         else:
             choices = SharedChoices(redis, CHOICES_FRESH)
-            models = await _ask_models(settings, redis, choices, stack)
+            models = _ask_models(settings, redis, choices, stack)
         stopping = asyncio.Event()
         relay = asyncio.create_task(Relay(store, redis).run(stopping))
         stack.push_async_callback(_finish, relay, stopping)
@@ -101,25 +104,24 @@ async def open_dependencies(settings: Settings, addresses: Addresses, worker: st
         )
 
 
-async def _ask_models(settings: Settings, redis: Redis, choices: SharedChoices, stack: AsyncExitStack) -> Models:
-    """Models by way of their providers, recorded where the settings say so.
+def _ask_models(settings: Settings, redis: Redis, choices: SharedChoices, stack: AsyncExitStack) -> Models:
+    """Models by way of their providers, recorded where the settings say so."""
+    keys, health = _keys(settings), SharedHealth(redis)
 
-    The model library is imported here, before the worker polls: a run must not wait three seconds for an import while its
-    lease is ticking. What the library imports late, in a thread of its own, comes while the worker begins to poll.
-    """
-    from agents.gateway import Gateway
+    def make() -> Gateway:
+        from agents.gateway import Gateway  # imports the model library
 
-    gateway = Gateway(
-        _keys(settings),
-        prices={model: price.rates() for model, price in settings.prices.items()},
-        health=SharedHealth(redis),
-        timeout=timedelta(seconds=settings.thinking_s) + AFTER_THINKING,
-        saw=choices.saw,
-        stream=settings.stream,
-    )
+        return Gateway(
+            keys,
+            prices={model: price.rates() for model, price in settings.prices.items()},
+            health=health,
+            timeout=timedelta(seconds=settings.thinking_s) + AFTER_THINKING,
+            saw=choices.saw,
+            stream=settings.stream,
+        )
+
+    gateway = LateGateway(make)
     stack.push_async_callback(gateway.close)
-    warming = asyncio.create_task(gateway.warm(), name="warming")
-    stack.push_async_callback(cancelled, warming)
     if settings.recording is None:
         return gateway
     recorder = Recorder(gateway, settings.recording.path, settings.models, secret_values(settings))
@@ -136,6 +138,8 @@ def _keys(settings: Settings) -> KeySource:
     """Vault where it is set, and then nothing else; the environment otherwise."""
     if settings.vault_addr is None:
         return EnvironmentKeys()
+    from agents.vault import VaultAddress, VaultKeys  # imports Vault's client
+
     address = VaultAddress(url=settings.vault_addr, path=settings.vault_path)
     token = settings.vault_token.get_secret_value() if settings.vault_token else ""
     return VaultAccess(VaultKeys(address, token))

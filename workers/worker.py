@@ -13,6 +13,7 @@ from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
+from agents.models import Models
 from workers.client import connect
 from workers.dependencies import Dependencies, open_dependencies
 from workers.memory import settle_memory
@@ -64,15 +65,14 @@ class WorkerProcess:
                 open_dependencies(self._settings, addresses, self.identity) as dependencies,
                 reconciling(dependencies.store),
             ):
-                await self._serve(
-                    [self._worker(client, part, dependencies) for part in served(self._queues, dependencies)]
-                )
+                workers = [self._worker(client, part, dependencies) for part in served(self._queues, dependencies)]
+                await self._serve(workers, dependencies.agents.gateway)
         finally:
             telemetry.close()
 
-    async def _serve(self, workers: Sequence[Worker]) -> None:
+    async def _serve(self, workers: Sequence[Worker], models: Models) -> None:
         """Run them side by side until one fails or all are asked to stop; they drain together, within one grace."""
-        settle_memory()
+        settling = asyncio.create_task(self._settle(models))
         runs = [asyncio.create_task(worker.run()) for worker in workers]
         stop = asyncio.create_task(self._stop.wait())
         log.info("worker_started", queues=self._queues, build_id=self._version.build_id, identity=self.identity)
@@ -80,7 +80,16 @@ class WorkerProcess:
         log.info("worker_stopping", identity=self.identity)
         stop.cancel()
         await asyncio.gather(*(worker.shutdown() for worker in workers))
-        await asyncio.gather(*runs)
+        await asyncio.gather(settling, *runs)
+
+    async def _settle(self, models: Models) -> None:
+        """The last imports go on beside the first work; a worker that cannot ask models is of no use."""
+        try:
+            await models.ready()
+        except Exception:
+            self.stop()
+            raise
+        settle_memory()
 
     def _worker(self, client: Client, part: Served, dependencies: Dependencies) -> Worker:
         return Worker(

@@ -9,15 +9,10 @@ from contextvars import ContextVar
 from decimal import Decimal
 from typing import Any
 
-import litellm
-from litellm.llms.custom_llm import CustomLLM
-from litellm.types.utils import Choices, ModelResponse
-from litellm.types.utils import Message as LiteMessage
-from litellm.types.utils import Usage as BilledUsage
 from pydantic import BaseModel
 
 from agents.assignments import Evidence, Report, Verdict, Work, WorkResult
-from agents.models import Bound, Lost, ModelAnswer, ModelRequest, ToolCall
+from agents.models import Bound, Lost, ModelAnswer, ModelRequest, Models, ToolCall
 from agents.steps import Steps
 from agents.tools.base import Tool, ToolContext, ToolResult
 from bench.rows.task import MODEL, TEXT, TOOL, TOOL_STEPS
@@ -67,38 +62,35 @@ _FINISH = {
 class DirectModels:
     """`agents.models.Models` without LiteLLM: the peers' model through the same coroutine."""
 
+    async def ready(self) -> None:
+        """At once."""
+
     def bound(self, request: ModelRequest, chain: Sequence[str]) -> Bound:
         return BOUND
 
     async def complete(
         self, request: ModelRequest, chain: Sequence[str], offset: int = 0, *, lost: Lost | None = None
     ) -> ModelAnswer:
-        name, arguments, text = await _say(request.purpose, request.messages)
+        name, arguments, text = await say(request.purpose, request.messages)
         call = ToolCall(id=f"call-{len(request.messages)}", name=name, arguments=arguments)
         return ModelAnswer(
             text=text, tool_calls=(call,), model=chain[0], finish_reason="tool_calls", usage=_USAGE, cost_usd=COST
         )
 
 
-class BenchProvider(CustomLLM):
-    """The same model behind LiteLLM's interface for providers of one's own."""
+class ProvidedModels:
+    """The gateway of a worker, whose library knows the task's model as a provider's once it is imported."""
 
-    async def acompletion(  # pyright: ignore[reportIncompatibleMethodOverride] LiteLLM passes keywords only
-        self, *, messages: list[dict[str, Json]], model_response: ModelResponse, **_: Any
-    ) -> ModelResponse:
-        name, arguments, text = await _say(Work.ANALYSIS, messages)
-        function = {"name": name, "arguments": arguments}
-        calls = [{"id": f"call-{len(messages)}", "type": "function", "function": function}]
-        message = LiteMessage(role="assistant", content=text, tool_calls=calls)
-        model_response.choices = [Choices(finish_reason="tool_calls", index=0, message=message)]
-        usage = BilledUsage(prompt_tokens=500, completion_tokens=125, total_tokens=625)
-        setattr(model_response, "usage", usage)  # noqa: B010
-        return model_response
+    def __init__(self, gateway: Models) -> None:
+        self._gateway = gateway
+        self.bound = gateway.bound
+        self.complete = gateway.complete
 
+    async def ready(self) -> None:
+        await self._gateway.ready()
+        from bench.rows.syndic_provider import register  # imports the library
 
-def register_provider() -> None:
-    """Make LiteLLM know `bench/...`."""
-    litellm.custom_provider_map.append({"provider": CHAIN[0].partition("/")[0], "custom_handler": BenchProvider()})
+        register()
 
 
 def measure_steps() -> None:
@@ -116,7 +108,7 @@ def measure_steps() -> None:
     Steps.model = measured
 
 
-async def _say(purpose: str, messages: Sequence[dict[str, Json]]) -> tuple[str, str, str]:
+async def say(purpose: str, messages: Sequence[dict[str, Json]]) -> tuple[str, str, str]:
     """The tool that is called, its arguments, and the text beside it."""
     begun = time.perf_counter()
     turn = sum(message["role"] == "assistant" for message in messages)

@@ -20,10 +20,11 @@ from activities.agent_run import AgentRuns
 from activities.contracts import OpenProject, PrepareTarget
 from agents.assignments import PlannedTask, Work
 from agents.feed import feed_key
+from agents.models import Models
 from agents.runs import AgentRun
 from agents.target import GateKind
 from bench.rows.agent_workflow import OneRun
-from bench.rows.syndic_models import CHAIN, LOOK, DirectModels, added_s, measure_steps, register_provider
+from bench.rows.syndic_models import CHAIN, LOOK, DirectModels, ProvidedModels, added_s, measure_steps
 from bench.rows.target_workflow import OpenTarget
 from bench.rows.task import TEXT, TURNS
 from ledger.vocabulary import (
@@ -72,13 +73,17 @@ class SyndicRow:
         found = resolve(settings)
         self._client: Client = await connect(found)
         opened = await self._closing.enter_async_context(open_dependencies(settings, found, "bench"))
-        if self._through_gateway:
-            register_provider()
-        models = opened.agents.gateway if self._through_gateway else DirectModels()
+        gateway = opened.agents.gateway
+        models = ProvidedModels(gateway) if self._through_gateway else DirectModels()
         measure_steps()
         self._deps = replace(opened, agents=replace(opened.agents, gateway=models, tools=(LOOK,)))
-        settle_memory()
+        self._settled = asyncio.create_task(self._settle(gateway))
         self._working = [asyncio.create_task(worker.run()) for worker in self._workers(self._deps)]
+
+    async def _settle(self, gateway: Models) -> None:
+        """As workers do, whatever the row asks in place of the gateway."""
+        await gateway.ready()
+        settle_memory()
 
     def _workers(self, deps: Dependencies) -> list[Worker]:
         return [
@@ -98,6 +103,7 @@ class SyndicRow:
 
     async def prepare(self, group: str, tasks: int) -> None:
         added_s.clear()
+        await self._settled
         await self._deps.store.open_budget(project_scope(group), LIMIT)
 
     async def run(self, group: str, number: int) -> None:
@@ -156,6 +162,7 @@ class SyndicTask(SyndicRow):
             await set_current_version(self._client, VERSION.deployment_name, VERSION.build_id)
             self._is_current = True
         added_s.clear()
+        await self._settled
         gates = (GateBrief(name="names", run="python -c 'import this'", kind=GateKind.COMMAND),)
         opening = OpenProject(
             project=group, goal="write notes", repository=str(_repository(self._deps.settings.state_dir / "bench" / group)),

@@ -65,6 +65,9 @@ class Echo:
     text: str = "answer"
     refuses: bool = False
 
+    async def ready(self) -> None:
+        """At once."""
+
     def bound(self, request: ModelRequest, chain: Any) -> Bound:
         return Bound(Decimal("0.5"), 200)
 
