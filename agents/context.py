@@ -111,7 +111,8 @@ def _shortened(message: Chat) -> Chat:
 
 
 def _size(message: Chat) -> int:
-    return len(message.get("content") or "") + len(json.dumps(message.get("tool_calls") or ""))
+    calls = message.get("tool_calls")
+    return len(message.get("content") or "") + (len(json.dumps(calls)) if calls else len('""'))
 
 
 def _fenced(value: Json) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from temporalio.converter import SerializationContext, StorageDriverStoreContext
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
@@ -38,11 +39,20 @@ class _LeanInstance(_Instance):
     def get_external_store_context(self, command_info: object) -> StorageDriverStoreContext:
         return _NO_STORE  # as above: payloads stay where they are
 
+    def _run_code(self, code: str, **extra_globals: object) -> None:
+        super()._run_code(_compiled(code), **extra_globals)
+
     def _create_instance(self) -> None:
         # Python looks for a module by way of its packages. Those that hold no code need not be found and run again.
         for package in _empty_parents(self._workflow_module_name()):
             self.importer.new_modules[package.__name__] = _twin(package)
         super()._create_instance()
+
+
+@cache
+def _compiled(code: str) -> Any:
+    """The few lines that lead into the sandbox are the same for each turn of each workflow of a type."""
+    return compile(code, "workflow_sandbox.py", "exec")
 
 
 @cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel
 from pydantic_core import to_json
@@ -25,7 +25,22 @@ PAYLOAD_LIMIT: Final = SERVER_LIMIT - 64 * 1024
 
 
 class GuardedPayloadConverter(PydanticPayloadConverter):
-    """Refuses what is too large, wherever it is about to be sent: by an activity, a workflow or a client."""
+    """Refuses what is too large, wherever it is about to be sent: by an activity, a workflow or a client.
+
+    There is one of it in a process: the SDK asks for one at each turn of a workflow, and each would describe every type anew.
+    """
+
+    _only: ClassVar[GuardedPayloadConverter | None] = None
+
+    def __new__(cls) -> GuardedPayloadConverter:
+        if cls._only is None:
+            made = super().__new__(cls)
+            PydanticPayloadConverter.__init__(made)
+            cls._only = made  # last, so that no other thread takes an unfinished one
+        return cls._only
+
+    def __init__(self) -> None:
+        """Nothing: it is made once."""
 
     def to_payloads(self, values: Sequence[Any]) -> list[Payload]:
         """Raises ApplicationError `PayloadTooLarge`, which no retry can mend; the text names the size and the remedy."""
