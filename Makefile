@@ -8,6 +8,8 @@ SYNCED := .venv/.synced
 
 # A caller's own virtual environment must not decide where uv installs.
 unexport VIRTUAL_ENV
+# The tests start hundreds of processes: each would compile everything that it imports again.
+unexport PYTHONDONTWRITEBYTECODE
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
