@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import importlib.metadata
 import importlib.util
 import json
@@ -52,6 +53,9 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "METADATA").write_text(
         f"Name: pluggy\nVersion: {importlib.metadata.version('pluggy')}\n"
     )  # pytest's header
+    assert compileall.compile_dir(packages, quiet=1), (
+        "sandboxes keep no compiled files, so each run would compile pytest"
+    )
     return path
 
 
