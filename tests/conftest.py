@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
+
+from tests.support.running import Running, running
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 """Some tests import the model library before the gateway does, which says the same."""
@@ -20,3 +23,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return LATE.index(room) + 1 if room in LATE else 0
 
     items.sort(key=rank)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One stack with one worker for all rooms; tests that break stacks, kill workers or need other settings start their own."""
+    with running(tmp_path_factory.mktemp("stack")) as started:
+        started.start_worker()
+        started.make_current()
+        yield started

@@ -1,25 +1,15 @@
-"""One stack with one worker for the room; files that break stacks start their own."""
+"""What a person has before anything runs: the command line without a stack, and mounts of their own."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from tests.badinput.person import Syndic
-from tests.support.running import Running, running
 from workers.cli import cli
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("badinput")) as started:
-        started.start_worker()
-        started.make_current()
-        yield started
 
 
 @pytest.fixture
