@@ -35,6 +35,12 @@ DEADLINE_S = 30
 START = timedelta(minutes=1)
 """Of a server on a busy machine; the default is five seconds."""
 NUMBERS = itertools.count(1)
+SETTINGS: dict[str, object] = {
+    "history.transferProcessorMaxPollRPS": 1000,
+    "matching.numTaskqueueReadPartitions": 1,  # of four, each with pollers of each version: a quarter of a test's work
+    "matching.numTaskqueueWritePartitions": 1,
+}
+"""Values of the dynamic configuration of every server here."""
 VERSION = WorkerDeploymentVersion(deployment_name="syndic-tests", build_id="1")
 """Behaviours of versioning are refused by the server where workers have no version."""
 
@@ -119,7 +125,7 @@ async def eventually(condition: Callable[[], Any]) -> Any:
 @asynccontextmanager
 async def serving(**settings: object) -> AsyncIterator[WorkflowEnvironment]:
     """A Temporal dev server of its own; `settings` are values of its dynamic configuration."""
-    settings = {"history.transferProcessorMaxPollRPS": 1000, **settings}
+    settings = {**SETTINGS, **settings}
     given = [f"--dynamic-config-value={name}={value}" for name, value in settings.items()]
     async with await WorkflowEnvironment.start_local(
         data_converter=data_converter,
