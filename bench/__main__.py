@@ -27,6 +27,8 @@ from tests.support.running import running
 
 RESULTS = Path(__file__).parent / "results.md"
 QUICK = Plan(rounds=1, tasks=20, in_flight=10, alone=3)
+KILLED = "syndic-run", "syndic-gateway"
+"""Rows whose worker is killed: the first is the target's, the second waits for the model library besides."""
 KILLS = 3
 QUICK_BUS_ROUNDS = 3
 QUICK_DECISIONS = 5
@@ -70,7 +72,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _kills(stack: Any, number: int, tasks: int) -> list[Restart]:
-    kills = [restart(stack, f"restart-{index}", tasks) for index in range(number)]
+    kills = [restart(stack, row, f"restart-{row}-{index}", tasks) for index in range(number) for row in KILLED]
     for kill in kills:
         _say(f"restart: {kill}")
     return kills
@@ -98,7 +100,7 @@ def _report(
     beside: tuple[bus.Figures | None, decisions.Figures | None],
     asked: Any,
 ) -> None:
-    restart_s = statistics.median(kill.seconds for kill in kills) if kills else None
+    restart_s = statistics.median(kill.seconds for kill in kills if kill.row == KILLED[0]) if kills else None
     found = targets(measured.samples, restart_s)
     facts = {
         "at": datetime.now(UTC).isoformat(timespec="minutes"), "cores": os.cpu_count(), "plan": vars(plan),
@@ -122,8 +124,8 @@ def _report(
 def _words(facts: dict[str, Any]) -> str:
     plan = facts["plan"]
     kills = "; ".join(
-        f"{kill['seconds']:.1f} s ({kill['ready_s']:.1f} s start-up, {kill['in_doubt']} calls in doubt)"
-        for kill in facts["restarts"]
+        f"{kill['row']} {kill['seconds']:.1f} s ({kill['ready_s']:.1f} s start-up, {kill['in_doubt']} calls in doubt)"
+        for kill in sorted(facts["restarts"], key=lambda kill: KILLED.index(kill["row"]))
     )
     size = f"{plan['rounds']} rounds of {plan['tasks']} tasks, {plan['in_flight']} in flight"
     load = ", ".join(map(str, facts["load_before_rounds"]))

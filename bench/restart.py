@@ -22,6 +22,7 @@ LATENCY_S = 0.1
 class Restart:
     """One kill. `in_doubt` counts calls that were on their way and are made again, as the record lists them."""
 
+    row: str
     seconds: float
     ready_s: float
     """Until the new worker polled."""
@@ -29,9 +30,9 @@ class Restart:
     in_doubt: int
 
 
-def restart(stack: Running, group: str, tasks: int) -> Restart:
-    """Kill a worker with all tasks under way, start another at once, and wait for the last task."""
-    row = next(row for row in ROWS if row.name == "syndic-run")
+def restart(stack: Running, name: str, group: str, tasks: int) -> Restart:
+    """Kill the worker of a row of Syndic with all tasks under way, start another at once, and wait for the last task."""
+    row = next(row for row in ROWS if row.name == name)
     first = RowProcess(row, stack)
     try:
         first.ready()
@@ -47,7 +48,7 @@ def restart(stack: Running, group: str, tasks: int) -> Restart:
         asyncio.run(_all_done(stack, group, tasks))
         seconds = time.monotonic() - begun
         assert _steps(stack, group, "model") == TURNS * tasks
-        return Restart(seconds, ready_s, tasks, _in_doubt(stack, group))
+        return Restart(name, seconds, ready_s, tasks, _in_doubt(stack, group))
     finally:
         second.kill()
 
