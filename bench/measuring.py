@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import psycopg
@@ -95,7 +96,9 @@ class Measured:
 
 
 def measure(stack: Running, rows: Sequence[Row], plan: Plan, say: Any) -> Measured:
-    """All rounds; rows take turns within each, so that a machine that changes its speed changes it for all."""
+    """All rounds. Rows take turns within each, so that a machine that changes its speed changes it for all, in another order each
+    time, so that none always comes after the same one: servers clear up for ten seconds after a group.
+    """
     measured = Measured()
     with processes(stack, rows) as running:
         for process in running:
@@ -103,7 +106,7 @@ def measure(stack: Running, rows: Sequence[Row], plan: Plan, say: Any) -> Measur
         for number in range(plan.rounds):
             measured.load.append(os.getloadavg()[0])
             for setting, latency_s in _settings(plan):
-                for process in running:
+                for process in Random(f"{number} {setting}").sample(running, len(running)):
                     sample = _sample(process, plan, setting, f"{setting.replace(' ', '')}-{number}", latency_s)
                     measured.samples[setting][process.row.name].append(sample)
             say(f"round {number + 1} of {plan.rounds}, load {measured.load[-1]:.1f}")

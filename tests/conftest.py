@@ -12,6 +12,9 @@ from tests.support.running import Running, running
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 """Some tests import the model library before the gateway does, which says the same."""
 
+os.environ.setdefault("GOGC", "300")
+"""Of Temporal servers that tests start: fewer garbage collections, as in the embedded stack."""
+
 LATE = ("chaos", "demo", "operations", "badinput", "integration", "stack", "activities", "conformance")
 """Folders that start servers or processes, in the order in which they run after all others: those with long modules first, so that
 two runners end at about the same time."""

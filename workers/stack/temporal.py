@@ -27,6 +27,8 @@ SQLITE_PRAGMAS: Final = ("journal_mode=wal", "synchronous=1")
 """Four times the throughput of the default, and safe against a killed process."""
 DYNAMIC_CONFIG: Final = ("history.transferProcessorMaxPollRPS=1000",)
 """The one shard's queue is otherwise read 20 times a second, which adds 50 ms to each hop."""
+COLLECTIONS: Final = {"GOGC": "300"}
+"""Fewer garbage collections: a tenth of the server's work, for 250 to 430 MB of memory in place of 210 to 270 MB."""
 STARTED: Final = "Server:"
 """Begins the lines that the dev server prints once it listens."""
 TYPE_NAMES: Final = {2: "Keyword", 4: "Double", 7: "KeywordList"}
@@ -76,7 +78,7 @@ class Temporal:
             argv += ["--search-attribute", f"{name}={TYPE_NAMES[kind]}"]
         if self._namespace != "default":
             argv += ["--namespace", self._namespace]
-        return Command(argv, plain_environment(), cwd=self._database.parent)
+        return Command(argv, {**plain_environment(), **COLLECTIONS}, cwd=self._database.parent)
 
     async def is_ready(self) -> bool:
         """Only when this very process says that it listens: otherwise a stranger on the port would be taken for it."""
