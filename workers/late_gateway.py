@@ -1,4 +1,4 @@
-"""The gateway, opened beside a worker's first work: importing the model library takes as long as the rest of a start twice over."""
+"""The gateway, opened beside a worker's first work: importing the model library takes longer than the rest of a start."""
 
 from __future__ import annotations
 
