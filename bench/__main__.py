@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,8 +99,7 @@ def _report(
     beside: tuple[bus.Figures | None, decisions.Figures | None],
     asked: Any,
 ) -> None:
-    restart_s = statistics.median(kill.seconds for kill in kills if kill.row == KILLED[0]) if kills else None
-    found = targets(measured.samples, restart_s)
+    found = targets(measured.samples, [kill.seconds for kill in kills if kill.row == KILLED[0]])
     facts = {
         "at": datetime.now(UTC).isoformat(timespec="minutes"), "cores": os.cpu_count(), "plan": vars(plan),
         "load_before_rounds": [round(load, 1) for load in measured.load], "restarts": [vars(kill) for kill in kills],

@@ -36,7 +36,8 @@ class Plan:
     """How much is measured."""
 
     rounds: int = 9
-    tasks: int = 100
+    tasks: int = 200
+    """Of a group: four times as many as are in flight, so that what a group does at full load outweighs its begin and its end."""
     in_flight: int = 50
     alone: int = 15
     """Tasks that are done one by one."""
@@ -102,7 +103,7 @@ def measure(stack: Running, rows: Sequence[Row], plan: Plan, say: Any) -> Measur
     measured = Measured()
     with processes(stack, rows) as running:
         for process in running:
-            process.group(f"warm-{process.row.name}", 20 if process.row.share == 1 else 4, plan.in_flight, 0.0)
+            process.group(f"warm-{process.row.name}", 4 if process.row.judged else 20, plan.in_flight, 0.0)
         for number in range(plan.rounds):
             measured.load.append(os.getloadavg()[0])
             for setting, latency_s in _settings(plan):
@@ -135,8 +136,7 @@ def _settings(plan: Plan) -> Iterator[tuple[str, float]]:
 def _sample(process: RowProcess, plan: Plan, setting: str, group: str, latency_s: float) -> Sample:
     row = process.row
     alone = setting == "alone"
-    tasks = plan.alone if alone else plan.tasks
-    tasks = max(2, round(tasks * row.share))
+    tasks = plan.alone if alone else max(2, round(plan.tasks * row.share))
     answer = process.group(f"{row.name}-{group}", tasks, 1 if alone else plan.in_flight, latency_s)
     _check(row, tasks, answer)
     return Sample(tasks, answer["seconds"], answer["cpu_s"], answer["durations"], answer.get("added_ms"))

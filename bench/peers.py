@@ -32,20 +32,21 @@ class Row:
     """Distributions of its environment; none means Syndic's own."""
     kept: int = 1
     share: float = 1.0
-    """Of the tasks of a group: a row that does far more for a task does fewer of them."""
+    """Of the tasks of a group under load: a row that no target names there, or that does far more for a task, does fewer."""
     judged: bool = False
     """Whether judges ask the model too."""
 
 
 ROWS = (
-    Row("langgraph", "LangGraph, Postgres saver (no Temporal)", "langgraph_saver", requires=LANGGRAPH, kept=10),
+    Row("langgraph", "LangGraph, Postgres saver (no Temporal)", "langgraph_saver", requires=LANGGRAPH, kept=10, share=0.5),
     Row("temporalio-langgraph", "temporalio-langgraph, a node an activity", "temporal_peers", "nodes", TEMPORAL, kept=50),
     Row("dbos", "DBOS on Postgres, a step an operation", "dbos_steps", requires=DBOS, kept=9),
     Row("raw", "raw Temporal: one activity, nothing kept", "temporal_peers", "raw", TEMPORAL, kept=10),
-    Row("saver-activity", "the LangGraph graph in one activity, Postgres saver", "temporal_peers", "saver", TEMPORAL, kept=10),
+    Row("saver-activity", "the LangGraph graph in one activity, Postgres saver", "temporal_peers", "saver", TEMPORAL, kept=10,
+        share=0.5),
     Row("syndic-run", "Syndic agent run as one workflow", "syndic", "run", kept=11),
-    Row("syndic-gateway", "Syndic agent run, model through LiteLLM", "syndic", "gateway", kept=11),
-    Row("syndic-task", "Syndic AgentTask: workspace, gate, 4 judges", "syndic", "task", kept=19, share=0.16, judged=True),
+    Row("syndic-gateway", "Syndic agent run, model through LiteLLM", "syndic", "gateway", kept=11, share=0.5),
+    Row("syndic-task", "Syndic AgentTask: workspace, gate, 4 judges", "syndic", "task", kept=19, share=0.08, judged=True),
 )  # fmt: skip
 
 
