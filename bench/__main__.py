@@ -62,7 +62,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one small round: does it all still run?")
     parser.add_argument("--rows", nargs="*", choices=[row.name for row in ROWS], default=[], help="default: all")
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--tasks", type=int, help="of a group; the whole AgentTask does a part of them")
+    parser.add_argument("--tasks", type=int, help="of a group; rows that no target names under load do a part of them")
     parser.add_argument("--in-flight", type=int, dest="in_flight")
     parser.add_argument("--no-restart", action="store_true", help="do not kill workers")
     parser.add_argument("--bus", action="store_true", help="only delivery of messages beside raw redis-py")
