@@ -96,7 +96,7 @@ class Opening:
             await self._use_own_temporal(Addresses.model_validate({**_UNKNOWN, **self._known}))
             return
         namespace = self._settings.temporal_namespace or "default"
-        temporal = Temporal(self._dir, namespace, self._host.remembered_ports("temporal"))
+        temporal = Temporal(self._dir, namespace, self._host.remembered_ports("temporal"), self._host.report)
         await self._host.run(temporal)
         await temporal.configure()
         self._known |= {"temporal": temporal.address, "web_ui": temporal.web_ui, "namespace": namespace}
