@@ -6,8 +6,7 @@ import gc
 from typing import Final
 
 YOUNG: Final = 10_000
-"""So many new objects begin a collection. After 700, the interpreter's own choice, most belong to runs that still go on,
-and collections were a twentieth of a worker's work."""
+"""So many new objects begin a collection. After 700, the interpreter's own choice, they were a twentieth of a worker's work."""
 
 
 def postpone_collections() -> None:

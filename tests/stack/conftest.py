@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from workers.stack import binaries
 from workers.stack.addresses import Addresses, StackRecord, read_record
 from workers.stack.processes import ProcessId, is_alive
 
@@ -40,6 +41,13 @@ class Shell:
             text=True,
             timeout=PATIENCE_S,
             check=False,
+        )
+
+    def temporal(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """The `temporal` command with the profile that `syndic up` wrote."""
+        argv = [str(binaries.temporal()), "--profile", "syndic", *arguments]
+        return subprocess.run(
+            argv, env=self.environment, capture_output=True, text=True, timeout=PATIENCE_S, check=check
         )
 
     def up(self, *options: str, **variables: str) -> tuple[subprocess.Popen[str], Addresses]:
@@ -77,6 +85,9 @@ class Shell:
 
     def _argv(self, arguments: tuple[str, ...]) -> list[str]:
         return [sys.executable, "-m", "workers._entry", *arguments]
+
+
+Standing = tuple[Shell, Addresses]
 
 
 def finish(process: subprocess.Popen[str], number: signal.Signals = signal.SIGINT) -> tuple[int, str]:

@@ -15,14 +15,11 @@ import pytest
 import redis
 from temporalio.client import Client
 
-from tests.stack.conftest import Shell, finish, wait_for
+from tests.stack.conftest import Shell, Standing, finish, wait_for
 from workers.settings import load_settings
-from workers.stack import binaries
 from workers.stack.addresses import Addresses, PartRecord, StackRecord, read_addresses, resolve, write_record
 from workers.stack.errors import NotRunningError
 from workers.stack.processes import ProcessId, is_alive
-
-Standing = tuple[Shell, Addresses]
 
 
 def ports(addresses: Addresses) -> list[int]:
@@ -62,17 +59,14 @@ async def test_up_serves_all_three_and_a_restart_keeps_data_and_ports(shell: She
 
 def test_the_profile_makes_the_temporal_command_find_the_server_and_what_it_needs(standing: Standing) -> None:
     shell, addresses = standing
-    temporal = str(binaries.temporal())
-
-    def ask(*arguments: str) -> str:
-        argv = [temporal, "--profile", "syndic", *arguments]
-        return subprocess.run(argv, env=shell.environment, capture_output=True, text=True, check=True).stdout
-
-    assert ask("workflow", "list", "--query", "SyndicAwaiting IS NOT NULL", "-o", "json").strip() in {"[]", "[\n]"}
-    attributes = json.loads(ask("operator", "search-attribute", "list", "-o", "json"))["customAttributes"]
+    waiting = shell.temporal("workflow", "list", "--query", "SyndicAwaiting IS NOT NULL", "-o", "json").stdout
+    assert waiting.strip() in {"[]", "[\n]"}
+    attributes = json.loads(shell.temporal("operator", "search-attribute", "list", "-o", "json").stdout)[
+        "customAttributes"
+    ]
     wanted = {"SyndicProject", "SyndicPhase", "SyndicAwaiting", "SyndicRole", "SyndicCostUsd"}
     assert wanted <= set(attributes)
-    namespace = json.loads(ask("operator", "namespace", "describe", "-n", "default", "-o", "json"))
+    namespace = json.loads(shell.temporal("operator", "namespace", "describe", "-n", "default", "-o", "json").stdout)
     assert namespace["config"]["workflowExecutionRetentionTtl"] == "2592000s"
     assert addresses.web_ui is not None
 

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from temporalio.client import Client
 
-from tests.stack.conftest import Shell, wait_for
+from tests.stack.conftest import Shell, Standing, wait_for
 from workers.client import SEARCH_ATTRIBUTES
-from workers.stack import binaries
-from workers.stack.addresses import Addresses
 from workers.stack.visibility_indexes import SET_ASIDE, TABLE, drop_idle_indexes, free_workflow_list
-
-Standing = tuple[Shell, Addresses]
 
 
 def database(shell: Shell) -> Path:
@@ -46,30 +41,24 @@ def test_indexes_stay_for_what_every_workflow_has_and_for_attributes_that_are_de
 def test_an_attribute_that_is_defined_later_is_found_without_an_index(standing: Standing) -> None:
     shell, _ = standing
 
-    def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
-        argv = [str(binaries.temporal()), "--profile", "syndic", *arguments]
-        return subprocess.run(argv, env=shell.environment, capture_output=True, text=True, check=False)
-
     def started() -> bool:
         attribute = ("--search-attribute", 'DefinedLater="seven"')
-        answer = ask("workflow", "start", "--type", "Sleeper", "-w", "later", "--task-queue", "nobody", *attribute)
+        start = ("workflow", "start", "--type", "Sleeper", "-w", "later", "--task-queue", "nobody")
+        answer = shell.temporal(*start, *attribute, check=False)
         assert answer.returncode == 0 or "DefinedLater" in answer.stderr, answer.stderr
         return answer.returncode == 0
 
     def found() -> list[str]:
-        answer = ask("workflow", "list", "--query", "DefinedLater = 'seven'", "-o", "json")
+        answer = shell.temporal("workflow", "list", "--query", "DefinedLater = 'seven'", "-o", "json", check=False)
         return [run["execution"]["workflowId"] for run in json.loads(answer.stdout or "[]")]
 
-    defined = ask("operator", "search-attribute", "create", "--name", "DefinedLater", "--type", "Keyword")
-    assert defined.returncode == 0, defined.stderr
+    shell.temporal("operator", "search-attribute", "create", "--name", "DefinedLater", "--type", "Keyword")
     wait_for(started, "a workflow starts with the attribute, of which the namespace learns a moment later")
     wait_for(found, "the list finds it")
     assert found() == ["later"]
 
 
-async def test_a_file_that_cannot_be_written_is_reported_and_keeps_its_indexes(
-    standing: Standing, tmp_path: Path
-) -> None:
+async def test_a_database_that_cannot_be_opened_is_reported_and_not_made(standing: Standing, tmp_path: Path) -> None:
     client = await Client.connect(standing[1].temporal, namespace=standing[1].namespace)
     said: list[str] = []
     await free_workflow_list(client, tmp_path / "elsewhere.db", said.append)

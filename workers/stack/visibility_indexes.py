@@ -2,7 +2,7 @@
 
 Its list of workflows is one SQLite table with a column, and an index, for each search attribute that a namespace might
 define one day. Each workflow is written to that table three times, and each time to every index, over the one connection
-that all of the server's work goes through. Without the idle ones a server on two cores does about a tenth more.
+that all of the server's work goes through. What that costs is in docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from workers.stack.parts import Report
 
 TABLE: Final = "executions_visibility"
 SET_ASIDE: Final = re.compile(r"(Temporal(LowCardinality)?)?(Bool|Datetime|Double|Int|Keyword)\d\d")
-"""Columns that take the values of an attribute once one is defined; those of the server's own components included."""
+"""Columns that take the values of an attribute once one is defined. Those that begin with Temporal serve components of the server
+that Syndic does not use, standalone activities and the like; whoever uses them finds theirs without an index."""
 NAMESPACES: Final = 1000
 """How many are asked for their attributes; a dev server has two as a rule."""
 PATIENCE_S: Final = 5.0
@@ -46,8 +47,8 @@ async def free_workflow_list(client: Client, database: Path, report: Report) -> 
 def drop_idle_indexes(database: Path, in_use: Collection[str]) -> list[str]:
     """Drop the indexes of columns that are set aside and hold no attribute of a namespace; returns their names.
 
-    A query cannot name an attribute that is not defined. One that is defined later is found without an index. The server
-    may be running: SQLite lets the two take turns.
+    A query cannot name an attribute that nobody defined, and one that is defined later is found without an index. The
+    server may be running: SQLite lets the two take turns.
 
     Args:
         database: the dev server's file.
