@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -9,19 +10,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from workers.stack import binaries
-from workers.stack.addresses import Addresses, StackRecord, read_record
+from workers.stack.addresses import Addresses, PartRecord, StackRecord, read_record, record_path, write_record
+from workers.stack.ports import is_free
 from workers.stack.processes import ProcessId, is_alive
 
 OURS = ("SYNDIC_", "TEMPORAL_", "VAULT_", "OTEL_")
 PATIENCE_S = 60
+RUNNER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+OWN_PORTS = filter(is_free, itertools.count(10_000 + 1_000 * RUNNER))
+"""Below those that the system gives to whoever asks for any, and another thousand for each of the tests' runners."""
 
 
 @dataclass
@@ -51,7 +57,12 @@ class Shell:
         )
 
     def up(self, *options: str, **variables: str) -> tuple[subprocess.Popen[str], Addresses]:
-        """Start a supervisor in the foreground and wait for its line of JSON."""
+        """Start a supervisor in the foreground and wait for its line of JSON.
+
+        A new stack gets ports of its own: its neighbours would take the usual ones while it is down.
+        """
+        if not record_path(self.state_dir).exists():
+            remember_ports(self.state_dir, itertools.islice(OWN_PORTS, 4))
         process = subprocess.Popen(
             self._argv(("up", "--json", *(options or ("--no-worker",)))),
             env={**self.environment, **variables},
@@ -88,6 +99,16 @@ class Shell:
 
 
 Standing = tuple[Shell, Addresses]
+
+
+def remember_ports(state_dir: Path, ports: Iterable[int]) -> None:
+    """Leave what a stack leaves that had these four ports and is gone."""
+    sql, redis, grpc, web_ui = ports
+    known = {"postgres": {"sql": sql}, "redis": {"redis": redis}, "temporal": {"grpc": grpc, "web_ui": web_ui}}
+    parts = {name: PartRecord(source="started", ports=had) for name, had in known.items()}
+    state_dir.mkdir(mode=0o700)
+    gone = ProcessId(pid=1, started="never")
+    write_record(state_dir, StackRecord(supervisor=gone, since=datetime.now(UTC), parts=parts))
 
 
 def finish(process: subprocess.Popen[str], number: signal.Signals = signal.SIGINT) -> tuple[int, str]:

@@ -71,6 +71,26 @@ async def test_a_port_taken_meanwhile_is_exchanged(tmp_path: Path) -> None:
     await child.stop()
 
 
+async def test_a_port_taken_at_the_last_attempt_is_exchanged_too(tmp_path: Path) -> None:
+    text = """
+    echo >> "$SIGN.tries"
+    [ $(wc -l < "$SIGN.tries") -ge 5 ] || { echo "a lock is still held"; exit 1; }
+    [ $MOVED = 1 ] || { echo "bind: Address already in use"; exit 1; }
+    touch "$SIGN"; exec sleep 60
+    """
+    child, part = made(tmp_path, text, [])
+    await child.start()
+    assert part.moved == 1
+    await child.stop()
+
+
+async def test_a_part_that_finds_every_port_taken_is_given_up(tmp_path: Path) -> None:
+    child, part = made(tmp_path, 'echo "bind: Address already in use"; exit 1', [])
+    with pytest.raises(PartFailedError, match="Its port was taken"):
+        await child.start()
+    assert part.moved == supervised.MOST_MOVES
+
+
 async def test_a_part_that_dies_soon_after_each_start_is_given_up(tmp_path: Path) -> None:
     said: list[str] = []
     child, _ = made(tmp_path, 'touch "$SIGN"; sleep 0.05; exit 7', said)

@@ -16,6 +16,8 @@ from workers.stack.processes import Command, ProcessId, end, identify, kill_grou
 
 ATTEMPTS: Final = 5
 """Starts in a row before it is given up: a killed Postgres's last backends need a moment to go."""
+MOST_MOVES: Final = 5
+"""Ports taken in a row before it is given up."""
 MOST_RESTARTS: Final = 8
 """Deaths in a row, each soon after the start, before the whole stack gives up."""
 SOON_S: Final = 30
@@ -56,16 +58,17 @@ class Child:
             PartFailedError: it keeps dying, or never answers.
         """
         await self.part.prepare()
-        output: str | None = None
-        for attempt in range(1, ATTEMPTS + 1):
-            output = await self._try()
-            if output is None:
-                return
-            if PORT_TAKEN in output.lower() and self.part.move_ports():
+        failures = moves = 0
+        while (output := await self._try()) is not None:
+            if PORT_TAKEN in output.lower() and moves < MOST_MOVES and self.part.move_ports():
+                moves += 1
                 await self.part.prepare()
-            elif attempt < ATTEMPTS:
-                await asyncio.sleep(_pause_s(attempt))
-        raise PartFailedError(self.part.name, f"ended at once, {ATTEMPTS} times", self._log, output or "")
+                continue
+            failures += 1
+            if failures == ATTEMPTS:
+                what = f"ended at once, {failures + moves} times"
+                raise PartFailedError(self.part.name, what, self._log, output)
+            await asyncio.sleep(_pause_s(failures))
 
     async def watch(self) -> None:
         """Return when it was stopped; until then start it again whenever it dies.
