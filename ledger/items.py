@@ -59,7 +59,10 @@ class Receipt(Record):
 
 
 class Start(Record):
-    """Take a thread, as `Store.acquire_lease` does, and read what a run needs to begin."""
+    """Take a thread, as `Store.acquire_lease` does, and read what a run needs to begin.
+
+    What is missing of the thread's budget scope is opened with it, without limits, where the project has a budget.
+    """
 
     info: ThreadInfo
     holder: str

@@ -136,6 +136,8 @@ class MemoryStore(MemoryMessages, MemoryTeamwork, MemoryLineages):
 
     async def _start(self, item: Start) -> ItemResult:
         info = item.info
+        if scope_path(info.budget_scope)[0] in self._state.budgets:
+            await self.open_budget(info.budget_scope, None)
         try:
             lease = await self.acquire_lease(info, item.holder, item.ttl)
         except LeaseHeldError as held:

@@ -71,7 +71,10 @@ class Store(MessageStore, TeamStore, LineageStore, Protocol):
         ...
 
     async def open_budget(self, scope: str, limit_usd: Decimal | None, limit_tokens: int | None = None) -> Budget:
-        """Create the node (and missing ancestors without a limit); an existing node keeps its limits."""
+        """Create the node (and missing ancestors without a limit); an existing node keeps its limits.
+
+        Scopes without a limit of their own are opened by the runs that begin on them.
+        """
         ...
 
     async def raise_budget(self, scope: str, limit_usd: Decimal | None, limit_tokens: int | None = None) -> Budget:

@@ -13,7 +13,7 @@ from temporalio import workflow
 from temporalio.common import RawValue, VersioningBehavior
 from temporalio.exceptions import ActivityError
 
-from activities.contracts import OpenBudget, OpenWorkspace, RecordActivities, Workspace, WorkspaceActivities
+from activities.contracts import OpenWorkspace, Workspace, WorkspaceActivities
 from agents.assignments import Feedback
 from agents.runs import AgentOutcome, AgentRun
 from ledger.events import RepairChosen, TaskFinished
@@ -47,7 +47,7 @@ from workflows.solo import Solo, check_task_spec
 from workflows.specs import TaskSpec
 from workflows.starting import consent
 from workflows.steering import Steered, Steering
-from workflows.stopping import CANCELLED, Stopped, to_the_end, together
+from workflows.stopping import CANCELLED, Stopped, to_the_end
 from workflows.team_signals import Answered, TeamSignal, Wanted
 from workflows.views import TaskView
 
@@ -177,11 +177,7 @@ class AgentTask(Intake):
         if start.refusal is not None:
             return await self._finish(TaskState.SKIPPED, start.refusal)
         self.said = (*self.said, *start.words)
-        opening = self._open_workspace(restart=self.spec.generation > 1)
-        budget = OpenBudget(scope=self.subject, limit_usd=None)
-        await together(
-            opening, self.call(RecordActivities.open_budget, budget, options.RECORD, f"budget {self.subject}")
-        )
+        await self._open_workspace(restart=self.spec.generation > 1)
         assessor = Assessor(self, self.crew, self.spec)
         while True:
             try:

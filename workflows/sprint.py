@@ -11,9 +11,7 @@ from temporalio.common import RawValue, VersioningBehavior
 from temporalio.exceptions import ActivityError
 
 from activities.contracts import (
-    OpenBudget,
     OpenWorkspace,
-    RecordActivities,
     WorkspaceActivities,
 )
 from agents.assignments import Report, Work
@@ -44,7 +42,7 @@ from workflows.review import Review
 from workflows.schedule import ScheduleError
 from workflows.specs import SprintSpec
 from workflows.sprint_edits import SprintEdits
-from workflows.stopping import Stopped, dropped, stop, to_the_end, together
+from workflows.stopping import Stopped, dropped, stop, to_the_end
 from workflows.switchboard import Switchboard
 from workflows.team_signals import Freed, Question, TeamSignal
 from workflows.views import TaskView
@@ -146,11 +144,7 @@ class Sprint(Intake):
     async def _work(self) -> tuple[bool, str]:
         branch = sprint_branch(self.project, self.spec.sprint)
         opening = OpenWorkspace(project=self.project, branch=branch, base=self.spec.base_commit)
-        scope = OpenBudget(scope=self.subject, limit_usd=None)
-        await together(
-            self.call(WorkspaceActivities.open_workspace, opening, options.BRANCH, f"open {branch}"),
-            self.call(RecordActivities.open_budget, scope, options.RECORD, f"budget scope {self.subject}"),
-        )
+        await self.call(WorkspaceActivities.open_workspace, opening, options.BRANCH, f"open {branch}")
         await self._run_tasks()
         await self._settle_questions()
         passed, summary = await self._review()

@@ -107,8 +107,6 @@ class SyndicRow:
         await self._deps.store.open_budget(project_scope(group), LIMIT)
 
     async def run(self, group: str, number: int) -> None:
-        scope = task_scope(group, 1, f"t{number}")
-        await self._deps.store.open_budget(scope, None)
         outcome = await self._client.execute_workflow(
             OneRun.run, run_of(group, number), id=f"{group}-{number}", task_queue=self._queue,
             task_timeout=options.TAKEN_UP_AGAIN,

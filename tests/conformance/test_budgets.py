@@ -6,8 +6,8 @@ import pytest
 
 from ledger.chain import verify
 from ledger.errors import UnknownScopeError
-from ledger.items import ItemStatus
-from ledger.rows import CostBy, Lease
+from ledger.items import ItemStatus, Start
+from ledger.rows import CostBy, Lease, ThreadInfo
 from ledger.store import Store
 from ledger.vocabulary import StepStatus
 from tests.support.records import MINUTE, intent, receipt, thread
@@ -41,6 +41,33 @@ async def test_a_reservation_without_a_budget_is_invalid(store: Store, project: 
     [answer] = await store.apply([intent(lease, 0)])
     assert answer.status is ItemStatus.INVALID
     assert f"{project}/s1/t" in (answer.detail or "")
+
+
+async def test_a_run_that_begins_opens_what_is_missing_of_its_scope(store: Store, project: str) -> None:
+    await store.open_budget(project, Decimal(1))
+    await store.open_budget(f"{project}/s2/t", Decimal("0.5"))
+    started = await store.apply([start(thread(project)), start(thread(project, 2))])
+    assert [answer.status for answer in started] == [ItemStatus.OK] * 2
+    assert [budget.limit_usd for budget in await store.budget_path(f"{project}/s1/t")] == [Decimal(1), None, None]
+    assert (await store.budget(f"{project}/s2/t")).limit_usd == Decimal("0.5")
+    leases = [answer.started.lease for answer in started if answer.started]
+    charged = await store.apply([intent(lease, 0) for lease in leases])
+    assert [answer.status for answer in charged] == [ItemStatus.OK] * 2
+    assert (await store.budget(project)).reserved_usd == Decimal("0.20")
+
+
+async def test_a_run_of_a_project_without_a_budget_opens_none(store: Store, project: str) -> None:
+    [answer] = await store.apply([start(thread(project))])
+    assert answer.started is not None
+    for scope in (project, f"{project}/s1", f"{project}/s1/t"):
+        with pytest.raises(UnknownScopeError):
+            await store.budget(scope)
+    [refused] = await store.apply([intent(answer.started.lease, 0)])
+    assert refused.status is ItemStatus.INVALID
+
+
+def start(info: ThreadInfo) -> Start:
+    return Start(info=info, holder="w", ttl=MINUTE)
 
 
 async def test_reservation_and_settlement_stand_on_every_ancestor(store: Store, project: str, lease: Lease) -> None:

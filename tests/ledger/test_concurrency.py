@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from ledger.chain import verify
-from ledger.items import ItemStatus
+from ledger.items import ItemStatus, Start
 from ledger.journal import GroupCommit
 from ledger.postgres import PostgresStore, create_pool
 from ledger.rows import Lease
@@ -52,14 +52,20 @@ async def run(journal: GroupCommit, lease: Lease, seed: int) -> int:
 
 async def work(store: Store, worker: int) -> int:
     journal = GroupCommit(store, max_batch=5)
-    leases = [
-        await store.acquire_lease(thread(project, worker % 3, f"t{worker}", f"l{n}"), f"w{worker}", MINUTE)
-        for n in range(3)
-        for project in PROJECTS
-    ]
+    places = [(project, n) for n in range(3) for project in PROJECTS]
+    # Runs on scopes that their neighbours open too, in other orders.
+    random.Random(worker).shuffle(places)
+    leases = await asyncio.gather(*(begin(journal, project, worker, n) for project, n in places))
     paid = await asyncio.gather(*(run(journal, lease, worker * 100 + n) for n, lease in enumerate(leases)))
     await journal.aclose()
     return sum(paid)
+
+
+async def begin(journal: GroupCommit, project: str, worker: int, number: int) -> Lease:
+    info = thread(project, worker % 3, f"t{worker % 4}", f"l{worker}-{number}")
+    answer = await journal.submit(Start(info=info, holder=f"w{worker}", ttl=MINUTE))
+    assert answer.started is not None, answer
+    return answer.started.lease
 
 
 async def watch(store: Store, done: asyncio.Event) -> int:
@@ -79,8 +85,6 @@ async def test_workers_at_once_neither_deadlock_nor_overspend(database: Database
     limits = dict(zip(PROJECTS, (Decimal("4"), Decimal("1000")), strict=True))
     for project, limit in limits.items():
         await stores[0].open_budget(project, limit)
-        for worker in range(WORKERS):
-            await stores[0].open_budget(f"{project}/s{worker % 3}/t{worker}", None)
     done = asyncio.Event()
     watcher = asyncio.create_task(watch(stores[-1], done))
     paid = await asyncio.gather(*(work(store, n) for n, store in enumerate(stores[:-1])))
@@ -140,3 +144,44 @@ async def test_a_takeover_comes_before_or_after_a_whole_batch(shared: Database, 
     assert (await one.budget(project)).reserved_usd == 0
     await one.close()
     await two.close()
+
+
+@pytest.mark.parametrize("round_", range(5))
+async def test_runs_that_begin_at_once_open_their_budgets_once_and_wait_for_nobody_who_waits_for_them(
+    database: Database, round_: int
+) -> None:
+    stores = [await open_store(database) for _ in range(WORKERS)]
+    for project in PROJECTS:
+        await stores[0].open_budget(project, Decimal(9))
+    places = [(project, sprint, f"t{task}") for project in PROJECTS for sprint in range(3) for task in range(4)]
+
+    async def begin_all(worker: int) -> None:
+        own = random.Random(round_ * WORKERS + worker).sample(places, len(places))
+        starts = [Start(info=thread(*place, f"l{worker}"), holder="w", ttl=MINUTE) for place in own]
+        assert {answer.status for answer in await stores[worker].apply(starts)} == {ItemStatus.OK}
+
+    await asyncio.gather(*(begin_all(worker) for worker in range(WORKERS)))
+    with psycopg.connect(database.owner) as connection:
+        opened = connection.execute("SELECT depth, count(*) FROM syndic.budgets GROUP BY depth ORDER BY depth")
+        assert opened.fetchall() == [(1, 2), (2, 6), (3, 24)]
+        deadlocks = connection.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        assert deadlocks.fetchone() == (0,)
+    for store in stores:
+        await store.close()
+
+
+async def test_names_that_no_index_can_hold_cost_no_neighbour_its_run(shared: Database) -> None:
+    store = await open_store(shared)
+    await store.open_budget("p", Decimal(1))
+    long = "".join(map(str, range(3000)))
+    infos = (
+        thread(task="scope").model_copy(update={"budget_scope": f"p/{long}"}),
+        thread(task="agent").model_copy(update={"agent": long}),
+        thread(task="short"),
+    )
+    begun = await store.apply([Start(info=info, holder="w", ttl=MINUTE) for info in infos])
+    assert [answer.status for answer in begun] == [ItemStatus.OK, ItemStatus.INVALID, ItemStatus.OK]
+    leases = [answer.started.lease for answer in begun if answer.started]
+    answers = await store.apply([intent(lease, 0) for lease in leases])
+    assert [answer.status for answer in answers] == [ItemStatus.INVALID, ItemStatus.OK]
+    await store.close()
