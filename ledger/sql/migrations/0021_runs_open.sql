@@ -4,11 +4,12 @@
 
 CREATE FUNCTION syndic.open_for_runs(p_items jsonb, p_now timestamptz) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    infos jsonb[] := ARRAY(SELECT jsonb_array_elements(jsonb_path_query_array(p_items, '$[*].info')));
+    infos jsonb[];
 BEGIN
-    IF cardinality(infos) = 0 THEN
+    IF NOT p_items @? '$[*].info' THEN
         RETURN;
     END IF;
+    infos := ARRAY(SELECT jsonb_array_elements(jsonb_path_query_array(p_items, '$[*].info')));
     -- Each in one order: those who open the same ones wait for each other in one direction. What no index can hold would be an
     -- error for all neighbours; it is left to the item's own refusal.
     INSERT INTO syndic.inboxes (project, name, opened_at)
