@@ -25,7 +25,7 @@ from bench.restart import Restart, restart
 from tests.support.running import running
 
 RESULTS = Path(__file__).parent / "results.md"
-QUICK = Plan(rounds=1, tasks=20, in_flight=10, alone=3)
+QUICK = Plan(rounds=1, tasks=20, in_flight=10, alone=3, turns=1, rest_s=0.0)
 KILLED = "syndic-run", "syndic-gateway"
 """Rows whose worker is killed: the first is the target's, the second waits for the model library besides."""
 KILLS = 3
@@ -126,6 +126,7 @@ def _words(facts: dict[str, Any]) -> str:
         for kill in sorted(facts["restarts"], key=lambda kill: KILLED.index(kill["row"]))
     )
     size = f"{plan['rounds']} rounds of {plan['tasks']} tasks, {plan['in_flight']} in flight"
+    size += f", and of {plan['turns']} turns of {plan['alone']} tasks alone"
     load = ", ".join(map(str, facts["load_before_rounds"]))
     return (
         f"{facts['at']}, {facts['cores']} cores, medians of {size}; load before the rounds: {load}. "

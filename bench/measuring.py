@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,6 +24,8 @@ from tests.support.running import Running
 
 ROOT = Path(__file__).parent.parent
 JUDGES = 4
+ALONE = "alone"
+"""The setting in which tasks are done one by one."""
 ENVIRONMENT = {
     "PYTHONPATH": str(ROOT),
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -39,8 +42,12 @@ class Plan:
     tasks: int = 200
     """Of a group: four times as many as are in flight, so that what a group does at full load outweighs its begin and its end."""
     in_flight: int = 50
-    alone: int = 15
-    """Tasks that are done one by one."""
+    alone: int = 5
+    """Tasks that are done one by one, in each turn."""
+    turns: int = 3
+    """How often in a round each row does tasks one by one."""
+    rest_s: float = 10.0
+    """Before these: for so long servers clear up after a group, and a task beside that is not alone."""
     latencies_s: tuple[float, ...] = (0.0, 0.02)
 
 
@@ -90,7 +97,7 @@ class RowProcess:
 
 @dataclass
 class Measured:
-    """Samples by setting (`0 ms`, `20 ms`, `alone`) and row; one for each round."""
+    """Samples by setting (`0 ms`, `20 ms`, `alone`) and row; one for each round or turn."""
 
     samples: dict[str, dict[str, list[Sample]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
     load: list[float] = field(default_factory=list)
@@ -106,12 +113,21 @@ def measure(stack: Running, rows: Sequence[Row], plan: Plan, say: Any) -> Measur
             process.group(f"warm-{process.row.name}", 4 if process.row.judged else 20, plan.in_flight, 0.0)
         for number in range(plan.rounds):
             measured.load.append(os.getloadavg()[0])
-            for setting, latency_s in _settings(plan):
-                for process in Random(f"{number} {setting}").sample(running, len(running)):
-                    sample = _sample(process, plan, setting, f"{setting.replace(' ', '')}-{number}", latency_s)
-                    measured.samples[setting][process.row.name].append(sample)
+            for latency_s in plan.latencies_s:
+                _take_turns(measured, running, plan, f"{latency_s * 1000:.0f} ms", number, latency_s)
+            time.sleep(plan.rest_s)
+            for turn in range(plan.turns):
+                _take_turns(measured, running, plan, ALONE, number * plan.turns + turn, 0.0)
             say(f"round {number + 1} of {plan.rounds}, load {measured.load[-1]:.1f}")
     return measured
+
+
+def _take_turns(
+    measured: Measured, running: Sequence[RowProcess], plan: Plan, setting: str, number: int, latency_s: float
+) -> None:
+    for process in Random(f"{number} {setting}").sample(running, len(running)):
+        sample = _sample(process, plan, setting, f"{setting.replace(' ', '')}-{number}", latency_s)
+        measured.samples[setting][process.row.name].append(sample)
 
 
 @contextmanager
@@ -127,15 +143,9 @@ def processes(stack: Running, rows: Sequence[Row]) -> Iterator[list[RowProcess]]
         yield running
 
 
-def _settings(plan: Plan) -> Iterator[tuple[str, float]]:
-    for latency_s in plan.latencies_s:
-        yield f"{latency_s * 1000:.0f} ms", latency_s
-    yield "alone", 0.0
-
-
 def _sample(process: RowProcess, plan: Plan, setting: str, group: str, latency_s: float) -> Sample:
     row = process.row
-    alone = setting == "alone"
+    alone = setting == ALONE
     tasks = plan.alone if alone else max(2, round(plan.tasks * row.share))
     answer = process.group(f"{row.name}-{group}", tasks, 1 if alone else plan.in_flight, latency_s)
     _check(row, tasks, answer)

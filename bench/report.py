@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Samples = Mapping[str, Mapping[str, Sequence["Sample"]]]
-"""By setting and row, one a round."""
+"""By setting and row, one a round; of tasks alone, one a turn."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Target:
 
     text: str
     values: Sequence[float]
-    """One a round or kill; none where it was not measured."""
+    """One a round, turn or kill; none where it was not measured."""
     limit: float
     at_least: bool
 
@@ -60,7 +60,7 @@ class Target:
 def ratios(
     samples: Samples, setting: str, row: str, other: str, figure: Callable[[Sample], float] = lambda s: s.rate
 ) -> list[float]:
-    """One row's figure over another's in the same round, for each round."""
+    """One row's figure over another's in the same round or turn, for each of them."""
     ours, theirs = (samples.get(setting, {}).get(name, ()) for name in (row, other))
     return [figure(mine) / figure(its) for mine, its in zip(ours, theirs, strict=False)]
 
