@@ -17,7 +17,7 @@ from workers.stack.processes import Command, ProcessId, end, identify, kill_grou
 ATTEMPTS: Final = 5
 """Starts in a row before it is given up: a killed Postgres's last backends need a moment to go."""
 MOST_MOVES: Final = 5
-"""Ports taken in a row before it is given up."""
+"""How often its ports are exchanged; one that is taken after that is a start that failed."""
 MOST_RESTARTS: Final = 8
 """Deaths in a row, each soon after the start, before the whole stack gives up."""
 SOON_S: Final = 30
